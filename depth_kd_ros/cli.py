@@ -1,0 +1,149 @@
+"""Command line `depth_kd`; heavy imports happen inside the commands, so that --help is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from depth_kd_ros.offline import BagOptions, Sink
+
+app = typer.Typer(
+    name='depth_kd', no_args_is_help=True, add_completion=False, rich_markup_mode='markdown',
+    pretty_exceptions_enable=False, context_settings={'help_option_names': ['-h', '--help']},
+    help='Dense metric depth from a camera and a LiDAR: offline commands, no ROS needed.\n\n'
+    'The live node: `ros2 launch depth_kd_ros completion.launch.py`.',
+)  # fmt: skip
+
+COMPLETE_HELP = """
+Complete every frame of a rosbag2 or a folder and write dense depth.
+
+A bag's topics are found by type and its extrinsics in /tf_static; frames are matched and completed
+as by the live node. Files are named by the image's stamp in nanoseconds (bag) or the frame's name.
+
+Examples:
+
+    depth_kd complete my_bag --out depth
+
+    depth_kd complete my_bag --out depth --model student.safetensors --device cuda
+
+    depth_kd complete my_bag --out depth --image /front/image_raw --points /ouster/points
+
+    depth_kd complete frames --sparse sparse_16beam --out depth --sheets 10
+"""
+
+
+def fail(message: str) -> NoReturn:
+    """Print one clear sentence and exit with 2."""
+    typer.secho(f'depth_kd: {message}', err=True, fg='red')
+    raise typer.Exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option('--version', help='Print the version.')] = False) -> None:
+    if version:
+        from importlib.metadata import version as of
+
+        typer.echo(of('depth_kd_ros'))
+        raise typer.Exit
+
+
+@app.command(help=COMPLETE_HELP)
+def complete(
+    source: Annotated[Path, typer.Argument(metavar='BAG_OR_FOLDER', help='A rosbag2 folder (mcap, sqlite3), or a folder with rgb/ and sparse depth.')],
+    out: Annotated[Path, typer.Option(help='Folder to write to; made if absent. For mcap: the new bag.')],
+    model: Annotated[str, typer.Option(help='Classical or bundled model, or a .safetensors file; see `depth_kd models`.')] = 'linear',
+    device: Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')] = 'auto',
+    format: Annotated[str, typer.Option(help='png (16 bit, value / 256 m), npy (float32 m) or mcap (a bag with the depth topics).')] = 'png',
+    min_depth: Annotated[float, typer.Option(help='Nearest depth used and written, metres.')] = 0.5,
+    max_depth: Annotated[float, typer.Option(help='Farthest depth used and written, metres.')] = 120.0,
+    bleed_filter: Annotated[bool, typer.Option(help='Drop points seen past a nearer surface.')] = True,
+    sheets: Annotated[int, typer.Option(help='Also write a contact sheet of every n-th frame to OUT/sheets; 0: none.')] = 0,
+    image: Annotated[Optional[str], typer.Option(help='Image topic; needed where a bag has several.', rich_help_panel='Bags')] = None,
+    points: Annotated[Optional[str], typer.Option(help='PointCloud2 topic.', rich_help_panel='Bags')] = None,
+    camera_info: Annotated[Optional[str], typer.Option(help='CameraInfo topic.', rich_help_panel='Bags')] = None,
+    extrinsics: Annotated[str, typer.Option(help='bag (its /tf_static) or a YAML file.', rich_help_panel='Bags')] = 'bag',
+    slop: Annotated[float, typer.Option(help='Largest stamp difference of image and cloud, seconds.', rich_help_panel='Bags')] = 0.05,
+    offset: Annotated[float, typer.Option(help="Added to a cloud's stamp before its image is sought, seconds.", rich_help_panel='Bags')] = 0.0,
+    rectify: Annotated[str, typer.Option(help='auto, none, image or points: how the image relates to CameraInfo.', rich_help_panel='Bags')] = 'auto',
+    sparse: Annotated[str, typer.Option(help="Name of the folder with sparse depth.", rich_help_panel='Folders')] = 'sparse',
+    depth_scale: Annotated[float, typer.Option(help='PNG value per metre of sparse depth: 256 (KITTI), 1000 (mm).', rich_help_panel='Folders')] = 256.0,
+) -> None:
+    from depth_kd_ros.offline import BagOptions, FORMATS
+
+    if format not in FORMATS:
+        fail(f'--format {format!r}: one of {", ".join(FORMATS)} expected')
+    options = BagOptions(image, points, camera_info, slop, offset, rectify, extrinsics)
+    limits = {'min_depth_m': min_depth, 'max_depth_m': max_depth, 'bleed_filter': bleed_filter}
+    try:
+        run_complete(source, out, model, device, limits, format, sheets, options, sparse, depth_scale)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def run_complete(
+    source: Path, out: Path, model: str, device: str, limits: dict, format: str, sheets: int,
+    options: BagOptions, sparse: str, depth_scale: float,
+) -> None:  # fmt: skip
+    """Open source, model and sinks, run the frames with a progress bar, print what came out."""
+    from contextlib import ExitStack
+
+    from depth_kd_ros import offline
+    from depth_kd_ros.bags import Bag
+    from depth_kd_ros.completer import DepthCompleter
+    from depth_kd_ros.folders import Folder
+    from rich.console import Console
+    from rich.progress import track
+
+    with ExitStack() as stack:
+        completer = DepthCompleter(model, device, **limits)
+        if (source / 'rgb').is_dir():
+            folder = Folder(source, sparse, depth_scale)
+            jobs, total = offline.folder_jobs(folder, completer), len(folder)
+        else:
+            bag = stack.enter_context(Bag(source))
+            jobs = offline.bag_jobs(bag, options, completer)
+            total = bag.topics[bag.find_topic('points', options.points)].count
+        sinks = [stack.enter_context(offline.depth_sink(out, format))]
+        if sheets:
+            sinks.append(offline.contact_sheets(out / 'sheets', sheets))
+        console = Console(stderr=True)
+        steps = track(range(total), f'completing with {completer.model.name}', console=console, total=total)
+        result = offline.complete(jobs, sinks, iter(steps))
+    for name, reason in result.left_out.items():
+        typer.secho(f'left out {name}: {reason}', err=True, fg='yellow')
+    where = f'{out}/*.{format}' if format != 'mcap' else str(out)
+    typer.echo(f'{result.written} frames written to {where} by {completer.model.name} on {completer.device}')
+    if not result.written:
+        fail('no frame could be completed')
+
+
+@app.command()
+def models() -> None:
+    """List the models that --model and the node's `model` take."""
+    from depth_kd_ros import checkpoint, classical
+
+    typer.echo('without weights:')
+    for name in classical.available():
+        typer.echo(f'  {name:<22} {classical.summary(name)}')
+    typer.echo('bundled checkpoints:')
+    for name, path in checkpoint.bundled().items():
+        data = checkpoint.read_metadata(path)
+        typer.echo(f'  {name:<22} {checkpoint.file_hash(path)}  {path.stat().st_size / 1e6:.1f} MB  {data.network}')
+    if not checkpoint.bundled():
+        typer.echo('  none yet; give the path of a .safetensors checkpoint')
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == '__main__':
+    main()

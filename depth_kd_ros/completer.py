@@ -1,0 +1,151 @@
+"""DepthCompleter: image + LiDAR points + calibration -> dense depth. THE one prediction path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import time
+from typing import NamedTuple, Protocol
+
+from depth_kd_ros import checkpoint, classical
+from depth_kd_ros.geometry import Camera
+from depth_kd_ros.projection import sparse_depth, without_bleed_through
+import numpy as np
+import torch
+from torch import Tensor
+
+MIN_DEPTH_M, MAX_DEPTH_M = 0.5, 120.0
+
+
+class NoPointsError(ValueError):
+    """No LiDAR point falls into the image, so there is nothing to complete."""
+
+
+class Completion(NamedTuple):
+    """`depth` and `sparse_depth` (H, W) float32 m, 0 = none; `confidence` (H, W) 0..1 or None; seconds by stage."""
+
+    depth: np.ndarray
+    sparse_depth: np.ndarray
+    confidence: np.ndarray | None
+    seconds: dict[str, float]
+
+
+class Model(Protocol):
+    """What turns image (H, W, 3) uint8 RGB and sparse depth (H, W) m into depth and confidence (H, W)."""
+
+    name: str
+    hash: str
+
+    def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, Tensor | None]: ...
+
+
+class ClassicalModel:
+    """A completer without weights; it runs on the CPU whatever the device."""
+
+    hash = 'classical'
+
+    def __init__(self, name: str) -> None:
+        self.name, self.complete = name, classical.find(name)
+
+    def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, None]:
+        return torch.from_numpy(self.complete(sparse.cpu().numpy())), None
+
+
+class NetworkModel:
+    """A network from a checkpoint, with the checkpoint's own normalisation and depth range."""
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        loaded = checkpoint.load(path, device)
+        self.name, self.hash, self.network = path.stem, loaded.hash, loaded.model
+        mean, std = loaded.metadata.normalisation
+        self.mean = torch.tensor(mean, device=device).view(3, 1, 1)
+        self.std = torch.tensor(std, device=device).view(3, 1, 1)
+        self.depth_range_m = loaded.metadata.depth_range_m
+
+    @torch.inference_mode()
+    def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, Tensor | None]:
+        pixels = torch.from_numpy(image).to(sparse.device).permute(2, 0, 1).float() / 255
+        prediction = self.network(((pixels - self.mean) / self.std)[None], sparse[None, None])
+        depth = prediction.depth[0, 0].clamp(*self.depth_range_m)
+        return depth, None if prediction.confidence is None else prediction.confidence[0, 0]
+
+
+def open_model(name: str, device: torch.device) -> Model:
+    """Open a classical model by name, or a bundled or given checkpoint; ValueError lists what there is."""
+    if name in classical.available():
+        return ClassicalModel(name)
+    return NetworkModel(checkpoint.resolve(name, also=classical.available()), device)
+
+
+def open_device(name: str) -> torch.device:
+    """Give the torch device of `auto`, `cpu`, `cuda` or `cuda:N`; ValueError where CUDA is asked for and absent."""
+    if name == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    kind, _, number = name.partition(':')
+    if kind not in ('cpu', 'cuda') or (number and not number.isdigit()):
+        raise ValueError(f'device {name!r}: one of auto, cpu, cuda, cuda:N expected')
+    if kind == 'cuda' and int(number or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f'device {name!r}: torch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices here. '
+            'Install a CUDA build of torch and the driver, or choose device auto or cpu.'
+        )
+    return torch.device(name)
+
+
+class DepthCompleter:
+    """
+    Complete depth frame by frame with one model on one device.
+
+    `model` is a classical name, a bundled model or a checkpoint's path. `bleed_filter` drops points that
+    the LiDAR sees past a surface which hides them from the camera.
+    """
+
+    def __init__(
+        self,
+        model: str = 'linear',
+        device: str = 'auto',
+        min_depth_m: float = MIN_DEPTH_M,
+        max_depth_m: float = MAX_DEPTH_M,
+        bleed_filter: bool = True,
+    ) -> None:
+        if not 0 < min_depth_m < max_depth_m:
+            raise ValueError(
+                f'min_depth_m {min_depth_m} must be > 0 and < max_depth_m {max_depth_m}'
+            )
+        self.device = open_device(device)
+        self.model = open_model(model, self.device)
+        self.min_depth_m, self.max_depth_m = min_depth_m, max_depth_m
+        self.bleed_filter = bleed_filter
+
+    def __call__(
+        self, image: np.ndarray, points_lidar: np.ndarray, camera: Camera, T_cam_lidar: np.ndarray
+    ) -> Completion:
+        """Complete image (H, W, 3) uint8 RGB and points (N, 3) float32 m; NoPointsError without a point in view."""
+        start = time.perf_counter()
+        points = torch.from_numpy(points_lidar).to(self.device)
+        sparse = sparse_depth(points, T_cam_lidar, camera, self.min_depth_m).depth
+        return self._complete(image, sparse, start, len(points_lidar))
+
+    def from_sparse(self, image: np.ndarray, sparse: np.ndarray) -> Completion:
+        """Complete image (H, W, 3) uint8 RGB and a sparse depth image (H, W) float32 m, 0 = none."""
+        start = time.perf_counter()
+        return self._complete(image, torch.from_numpy(sparse).to(self.device), start, sparse.size)
+
+    def _complete(self, image: np.ndarray, sparse: Tensor, start: float, count: int) -> Completion:
+        sparse = torch.where(
+            (sparse >= self.min_depth_m) & (sparse <= self.max_depth_m), sparse, 0.0
+        )
+        if self.bleed_filter:
+            sparse = without_bleed_through(sparse)
+        given = sparse.cpu().numpy()
+        if not given.any():
+            raise NoPointsError(
+                f'none of {count} points falls into the {given.shape[0]}x{given.shape[1]} image between '
+                f'{self.min_depth_m} and {self.max_depth_m} m: empty cloud, wrong extrinsics or LiDAR turned away?'
+            )
+        projected = time.perf_counter()
+        depth, confidence = self.model(image, sparse)
+        depth = depth.clamp(self.min_depth_m, self.max_depth_m).cpu().numpy()
+        seconds = {'project': projected - start, 'infer': time.perf_counter() - projected}
+        return Completion(
+            depth, given, None if confidence is None else confidence.cpu().numpy(), seconds
+        )

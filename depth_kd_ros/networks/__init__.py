@@ -1,0 +1,68 @@
+"""
+Networks, one per file; the file's name is the network's name in recipes and checkpoints.
+
+A network's file holds
+
+- `Config`: a frozen dataclass of options, checked when it is made (`ValueError`);
+- `PRESETS`: named `Config`s, the sizes that were published or measured;
+- `Network(config)`: an `nn.Module` with the attribute `config`. Called with the normalised image
+  (B, 3, H, W) and the sparse depth (B, 1, H, W) in metres, 0 = none, it returns a `Prediction`;
+  called with `features=False` as well, one without features, in less memory.
+
+This module itself imports no torch, so names and options can be listed and checked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NOT_NETWORKS = {'prediction'}
+
+
+def available() -> list[str]:
+    """List the names of the networks: the files of this folder."""
+    modules = pkgutil.iter_modules(__path__)
+    return sorted(m.name for m in modules if not m.ispkg and m.name not in _NOT_NETWORKS)
+
+
+def find(name: str) -> ModuleType:
+    """Import the network's module; raise ValueError for a name that is not available."""
+    names = available()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f'; did you mean {close[0]!r}?' if close else '.'
+        raise ValueError(f'unknown network {name!r}{hint} Available networks: {", ".join(names)}')
+    return importlib.import_module(f'{__name__}.{name}')
+
+
+def build(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """
+    Make a network from its name and options as read from YAML or JSON (lists for tuples).
+
+    Options left out have the defaults of the network's `Config`. Raises ValueError for a name that
+    is not available, an option that the network does not have and a value that it does not take.
+    """
+    module = find(name)
+    options = dict(options or {})
+    known = [field.name for field in fields(module.Config)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(
+            f'network {name!r} has no option {", ".join(map(repr, unknown))}; '
+            f'its options: {", ".join(known)}'
+        )
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    try:
+        config = module.Config(**values)
+    except ValueError as error:
+        raise ValueError(f'network {name!r}: {error}') from error
+    return module.Network(config)

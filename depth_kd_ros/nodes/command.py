@@ -1,0 +1,90 @@
+"""Run a node that does one job as a command: settings, signals, one-sentence errors, exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+import signal
+import sys
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import ParameterDescriptor
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+Value = TypeVar('Value', bool, int, float, str, list[str])
+STOP_LATENCY_S = 0.1  # a signal is noticed between two waits
+
+
+class Job:
+    """The node and its executor; `stopped` turns true with SIGINT or SIGTERM."""
+
+    def __init__(self, node: Node) -> None:
+        self.node, self.log, self.stopped = node, node.get_logger(), False
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+
+    def spin(self, seconds: float) -> None:
+        """Serve one callback, or return after `seconds`, or earlier so that signals are noticed."""
+        self._executor.spin_once(timeout_sec=max(0.0, min(seconds, STOP_LATENCY_S)))
+
+    def setting(self, name: str, default: Value, description: str) -> Value:
+        """
+        Declare a read-only parameter and give its value in the default's type.
+
+        An int serves as float and a single string as list of strings; else raises ValueError.
+        """
+        about = ParameterDescriptor(description=description, dynamic_typing=True, read_only=True)
+        value: Any = self.node.declare_parameter(name, default or self._empty(default), about).value
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        elif isinstance(default, str) and type(value) in (int, float):
+            value = str(value)
+        elif isinstance(default, list):
+            value = [value] if isinstance(value, str) else value
+            value = [item for item in value if item]
+        if type(value) is not type(default):
+            kind = 'list of strings' if isinstance(default, list) else type(default).__name__
+            raise ValueError(f'parameter {name} = {value!r}: {kind} expected; {description}')
+        return value
+
+    @staticmethod
+    def _empty(default: Any) -> Any:
+        return [''] if isinstance(default, list) else default  # rclpy takes [] for bytes
+
+
+def run(name: str, work: Callable[[Job], None], args: Sequence[str] | None) -> int:
+    """Do `work` in a node; return 0, or 2 after printing a ValueError or OSError as a sentence."""
+    jobs: list[Job] = []
+    signals = []
+
+    def stop(number: int, _frame: Any) -> None:
+        signals.append(number)
+        for job in jobs:
+            job.stopped = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        node = _start(name, args)
+        jobs.append(Job(node))
+        jobs[0].stopped = bool(signals)
+        work(jobs[0])
+    except (ValueError, OSError) as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        return 2
+    finally:
+        for job in jobs:
+            job.node.destroy_node()
+        rclpy.try_shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
+
+
+def _start(name: str, args: Sequence[str] | None) -> Node:
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        return Node(name)
+    except RuntimeError as error:  # what rcl raises for arguments that it cannot parse
+        raise ValueError(f'ROS did not start: {error}') from error

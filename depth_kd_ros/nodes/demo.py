@@ -1,0 +1,174 @@
+"""
+Play a bag through the real node over DDS, and leave pictures and a report.
+
+Three processes: bag_player_node, completion_node, and this one, which watches what comes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+import json
+import os
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from depth_kd_ros import extrinsics, pictures
+from depth_kd_ros.bags import Bag
+from depth_kd_ros.nodes.watcher import Watcher
+import rclpy
+import yaml
+
+START_S, PLAY_S, END_S = 120.0, 36000.0, 120.0
+SHEETS = 5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo; exit code 1 where the node or the player failed or nothing came out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--bag', type=Path, required=True, help='rosbag2 folder to play')
+    parser.add_argument('--out', type=Path, default=Path('out/demo'), help='folder for the report')
+    parser.add_argument('--model', default='', help='model of the node (default: its own default)')
+    parser.add_argument('--rate', type=float, default=1.0, help='speed of the player')
+    parser.add_argument('--extrinsics', default='bag', help='bag (/tf_static) or a YAML file')
+    parser.add_argument('--image', help='image topic, where the bag has several')
+    parser.add_argument('--points', help='PointCloud2 topic')
+    parser.add_argument('--camera-info', help='CameraInfo topic')
+    options = parser.parse_args(arguments)
+    keep_on_this_machine()
+    try:
+        report = run(options)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=1))
+    print(f'look at {options.out}/report.json and {options.out}/*.png')
+    return 0
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Play, watch and write the report; RuntimeError names the process that failed and its log."""
+    with Bag(options.bag) as bag:
+        topics = {
+            'image': bag.find_topic('image', options.image),
+            'points': bag.find_topic('points', options.points),
+        }
+        topics['camera_info'] = bag.find_topic('camera_info', options.camera_info, topics['image'])
+        image = bag.topics[topics['image']]
+        options.compressed, options.frames = 'Compressed' in image.type, image.count
+        if options.extrinsics == 'bag':
+            frames = bag.frame_id(topics['image']), bag.frame_id(topics['points'])
+            T_cam_lidar = bag.extrinsics(*frames)
+        else:
+            T_cam_lidar = extrinsics.from_file(options.extrinsics).T_cam_lidar
+    clear(options.out)
+    settings = {
+        'extrinsics.source': 'parameter',
+        'extrinsics.T_cam_lidar': [float(v) for v in T_cam_lidar.ravel()],
+        'image_transport': 'compressed' if options.compressed else 'raw',
+    }
+    if options.model:
+        settings['model'] = options.model
+    parameters = options.out / 'parameters.yaml'
+    parameters.write_text(yaml.safe_dump({'/**': {'ros__parameters': settings}}))
+    names = {'image/compressed' if options.compressed and n == 'image' else n: t for n, t in topics.items()}
+    remaps = [word for name, topic in names.items() for word in ('-r', f'{name}:={topic}')]
+    node = start('completion_node', ['--params-file', str(parameters), *remaps], options.out)
+    try:
+        rclpy.init()
+        watched = watch(node, options, topics)
+    finally:
+        stop(node)
+        rclpy.try_shutdown()
+    return write_report(options, watched)
+
+
+def keep_on_this_machine() -> None:
+    """Keep DDS on this machine, on a domain of its own, with the shared-memory profile."""
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('ROS_LOCALHOST_ONLY', '1')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    profile = Path(__file__).parents[2] / 'config' / 'fastdds_shared_memory.xml'
+    if profile.is_file():
+        for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
+            os.environ.setdefault(name, str(profile))
+
+
+def clear(out: Path) -> None:
+    """Empty the report folder of an earlier run."""
+    out.mkdir(parents=True, exist_ok=True)
+    for old in [*out.glob('*.png'), *out.glob('*.json'), *out.glob('*.log')]:
+        old.unlink()
+
+
+def start(module: str, ros_arguments: list[str], out: Path) -> subprocess.Popen:
+    """Start a node of this package as a process that logs to OUT/MODULE.log."""
+    command = [sys.executable, '-m', f'depth_kd_ros.nodes.{module}', '--ros-args', *ros_arguments]
+    with (out / f'{module}.log').open('w') as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+
+def stop(process: subprocess.Popen) -> None:
+    """Interrupt a process and wait for its end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def watch(node: subprocess.Popen, options: argparse.Namespace, topics: dict[str, str]) -> Watcher:
+    """Wait for the node, start the player, and watch until the counts of the node stand still."""
+    watcher = Watcher(topics['image'], options.compressed, every=max(1, options.frames // SHEETS))
+    player = None
+    try:
+        spin(watcher, lambda: watcher.is_heard, START_S, node, options.out)
+        play = ['-p', f'bag:={options.bag}', '-p', f'rate:={options.rate}']
+        player = start('bag_player_node', play, options.out)
+        spin(watcher, lambda: player.poll() is not None, PLAY_S, node, options.out)
+        if player.returncode:
+            raise RuntimeError(f'the player failed: see {options.out}/bag_player_node.log')
+        ended = time.monotonic()
+        spin(watcher, lambda: watcher.still_since(ended), END_S, node, options.out)
+    finally:
+        if player:
+            stop(player)
+        watcher.destroy_node()
+    return watcher
+
+
+def spin(
+    watcher: Watcher, done: Callable[[], bool], limit_s: float, node: subprocess.Popen, out: Path
+) -> None:
+    """Let the watcher work until `done`; RuntimeError after `limit_s` or where the node has ended."""
+    end = time.monotonic() + limit_s
+    while not done():
+        rclpy.spin_once(watcher, timeout_sec=0.05)
+        if node.poll() is not None:
+            raise RuntimeError(f'the node ended with code {node.returncode}: see {out}/completion_node.log')
+        if time.monotonic() > end:
+            raise RuntimeError(f'nothing more came within {limit_s:.0f} s: see the logs in {out}')
+
+
+def write_report(options: argparse.Namespace, watcher: Watcher) -> dict[str, Any]:
+    """Write report.json and the contact sheets, and check every output against its image."""
+    report = {'bag': str(options.bag), **watcher.report()}
+    for stamp, shown in sorted(watcher.shown.items()):
+        if len(shown) == 3:
+            title = f'stamp {stamp * 1e-9:.3f} s, model {report["model"]}'
+            sheet = pictures.contact_sheet(shown['image'], shown['sparse'], shown['depth'], title)
+            pictures.write(str(options.out / f'{stamp}.png'), sheet)
+    (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    if not report['frames_out']:
+        raise RuntimeError(f'no depth came out: see {options.out}/report.json and the logs beside it')
+    return report
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Where T_cam_lidar comes from at run time: TF, or a parameter."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from depth_kd_ros.geometry import check_rigid, transform
+import numpy as np
+from rclpy.node import Node
+from rclpy.time import Time
+
+STALE_S = 0.2
+
+
+class MissingTransformError(LookupError):
+    """No transform between the frames of a pair."""
+
+
+class Extrinsics(Protocol):
+    """Give T_cam_lidar (4, 4) for the frames and the stamp of a pair; MissingTransformError without one."""
+
+    def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray: ...
+
+
+class ParameterExtrinsics:
+    """The transform given by parameter, whatever the frames are called."""
+
+    def __init__(self, values: list[float]) -> None:
+        if not any(values):
+            raise ValueError(
+                'extrinsics.T_cam_lidar is not set, but extrinsics.source is parameter: give 16 numbers (4x4, row by '
+                'row), or start with extrinsics:=tf or extrinsics:=FILE'
+            )
+        self._T = check_rigid(values, 'parameter extrinsics.T_cam_lidar')
+
+    def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray:
+        return self._T
+
+
+class TfExtrinsics:
+    """
+    Look transforms up in a tf2 buffer without waiting.
+
+    At the stamp of the cloud; where TF has not come that far yet, the newest one if at most STALE_S
+    older. `errors` is the tf2 module (LookupException, ConnectivityException, ExtrapolationException).
+    """
+
+    def __init__(self, buffer: Any, errors: Any) -> None:
+        self._buffer, self._errors = buffer, errors
+
+    def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray:
+        wanted = Time.from_msg(stamp)
+        try:
+            try:
+                found = self._buffer.lookup_transform(camera_frame, lidar_frame, wanted)
+            except self._errors.ExtrapolationException:
+                found = self._buffer.lookup_transform(camera_frame, lidar_frame, Time())
+                age_s = (wanted - Time.from_msg(found.header.stamp)).nanoseconds / 1e9
+                if abs(age_s) > STALE_S:
+                    raise
+        except (
+            self._errors.LookupException,
+            self._errors.ConnectivityException,
+            self._errors.ExtrapolationException,
+        ) as error:
+            raise MissingTransformError(
+                f"no transform from {lidar_frame!r} to {camera_frame!r} in TF ({error}). Is the robot's "
+                'static_transform_publisher or robot_state_publisher running? Else start with extrinsics:=FILE'
+            ) from None
+        t, r = found.transform.translation, found.transform.rotation
+        return transform([t.x, t.y, t.z], [r.x, r.y, r.z, r.w])
+
+
+def extrinsics(node: Node, source: str, values: list[float]) -> Extrinsics:
+    """Open the source named by extrinsics.source; ValueError says what is missing for it."""
+    if source == 'parameter':
+        return ParameterExtrinsics(values)
+    if any(values):
+        raise ValueError(
+            'extrinsics.T_cam_lidar is given although extrinsics.source is tf: two sources. Set extrinsics.source to '
+            'parameter, or leave T_cam_lidar out'
+        )
+    try:
+        import tf2_ros
+    except ImportError:
+        raise ValueError(
+            'extrinsics.source is tf, but the ROS package tf2_ros is not installed. Install it (ros-<distro>-tf2-ros-py),'
+            ' or give the transform: extrinsics:=bag or extrinsics:=FILE in the launch, extrinsics.source:=parameter '
+            'with extrinsics.T_cam_lidar otherwise'
+        ) from None
+    buffer = tf2_ros.Buffer()
+    buffer.listener = tf2_ros.TransformListener(buffer, node)
+    return TfExtrinsics(buffer, tf2_ros)

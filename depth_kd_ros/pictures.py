@@ -1,0 +1,93 @@
+"""Colour maps, overlays and contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+NEAR_M, FAR_M = 1.0, 80.0
+_LUT = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[
+    ::-1, 0, ::-1
+]
+
+
+def colour(depth: np.ndarray, near_m: float = NEAR_M, far_m: float = FAR_M) -> np.ndarray:
+    """
+    Colour depth (H, W) m as RGB (H, W, 3) uint8: red is near, blue far, black none.
+
+    The scale is logarithmic and fixed, so that pictures compare.
+    """
+    with np.errstate(divide='ignore', invalid='ignore'):
+        position = np.log(depth / near_m) / np.log(far_m / near_m)
+    step = np.clip(np.nan_to_num(position, nan=0.0, neginf=0.0) * 255, 0, 255).astype(np.uint8)
+    image = np.ascontiguousarray(_LUT[step])
+    image[~(depth > 0)] = 0
+    return image
+
+
+def overlay(
+    image: np.ndarray,
+    sparse: np.ndarray,
+    near_m: float = NEAR_M,
+    far_m: float = FAR_M,
+    radius_px: int = 1,
+) -> np.ndarray:
+    """Draw the points of sparse depth (H, W) m over an RGB image (H, W, 3) uint8, near ones last."""
+    result = image.copy()
+    v, u = np.nonzero(sparse)
+    order = np.argsort(-sparse[v, u])
+    colours = colour(sparse[v, u][order][None], near_m, far_m)[0].tolist()
+    for x, y, c in zip(u[order].tolist(), v[order].tolist(), colours, strict=True):
+        cv2.circle(result, (x, y), radius_px, c, -1)
+    return result
+
+
+def sheet(rows: Sequence[tuple[str, np.ndarray]], width: int = 1242) -> np.ndarray:
+    """Stack titled RGB pictures (H, W, 3) uint8 below each other at one width."""
+    parts = []
+    for title, picture in rows:
+        height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+        scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        bar = np.full((26, width, 3), 255, np.uint8)
+        cv2.putText(bar, title, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        parts += [bar, scaled]
+    return np.concatenate(parts)
+
+
+def scale_bar(width: int = 1242, near_m: float = NEAR_M, far_m: float = FAR_M) -> np.ndarray:
+    """Draw the colour scale with its metres, (40, width, 3) uint8 RGB."""
+    metres = near_m * (far_m / near_m) ** np.linspace(0, 1, width)
+    bar = np.full((40, width, 3), 255, np.uint8)
+    bar[:16] = colour(metres[None].astype(np.float32), near_m, far_m)
+    for m in (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 120):
+        if near_m <= m <= far_m:
+            x = int(np.log(m / near_m) / np.log(far_m / near_m) * (width - 1))
+            cv2.line(bar, (x, 12), (x, 20), (0, 0, 0), 1)
+            at = (min(x, width - 40), 34)
+            cv2.putText(
+                bar, f'{m} m', at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA
+            )
+    return bar
+
+
+def contact_sheet(
+    image: np.ndarray, sparse: np.ndarray, dense: np.ndarray, title: str
+) -> np.ndarray:
+    """Show one frame: the image, its points over it, the dense depth, and the scale; RGB uint8."""
+    width = max(640, min(1242, image.shape[1]))
+    points = int((sparse > 0).sum())
+    radius = 1 if image.shape[1] < 1500 else 2
+    rows = [
+        (title, image),
+        (f'{points} LiDAR points on the image', overlay(image, sparse, radius_px=radius)),
+        ('dense depth', colour(dense)),
+    ]
+    return np.concatenate([sheet(rows, width), scale_bar(width)])
+
+
+def write(path: str, picture: np.ndarray) -> None:
+    """Write an RGB picture; raise OSError where that fails."""
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+        raise OSError(f'{path}: the picture could not be written')

@@ -1,0 +1,74 @@
+"""Build depth_kd_ros (runtime) and depth_kd_training (offline) for colcon and pip."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = 'depth_kd_ros'
+SHARE = Path('share') / NAME
+
+
+def shared(folder: str) -> list[tuple[str, list[str]]]:
+    """List a folder's files, subfolders too, as data files below the package's share folder."""
+    files = [
+        path
+        for path in sorted(Path(folder).rglob('*'))
+        if path.is_file() and '__pycache__' not in path.parts
+    ]
+    return [(str(SHARE / path.parent), [str(path)]) for path in files]
+
+
+setup(
+    name=NAME,
+    version='0.1.0',
+    packages=find_packages(include=[NAME, f'{NAME}.*'])
+    + find_packages('training', include=['depth_kd_training', 'depth_kd_training.*']),
+    package_dir={'depth_kd_training': 'training/depth_kd_training'},
+    package_data={
+        NAME: ['py.typed', 'weights/*'],
+        'depth_kd_training': ['py.typed', 'recipes/*.yaml'],
+    },
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
+        (str(SHARE), ['package.xml']),
+        *shared('launch'),
+        *shared('config'),
+    ],
+    python_requires='>=3.10',
+    install_requires=[
+        'matplotlib>=3.5',
+        'numpy>=1.21',
+        'opencv-python>=4.5',
+        'PyYAML>=5.4',
+        'rosbags>=0.10',
+        'safetensors>=0.4',
+        'scipy>=1.8',
+        'setuptools',
+        'torch>=2.1',
+        'typer>=0.9',
+    ],
+    extras_require={
+        # colcon runs pytest only when it finds it here.
+        'test': ['pytest>=6.2'],
+        # ROS from PyPI, where no distribution is sourced.
+        'jazzy': [
+            'ros-jazzy-diagnostic-msgs',
+            'ros-jazzy-rclpy[fastrtps]',
+            'ros-jazzy-sensor-msgs',
+        ],
+    },
+    entry_points={
+        'console_scripts': [
+            'depth_kd = depth_kd_ros.cli:main',
+            'completion_node = depth_kd_ros.nodes.completion_node:main',
+            'bag_player_node = depth_kd_ros.nodes.bag_player_node:main',
+            'bag_recorder_node = depth_kd_ros.nodes.bag_recorder_node:main',
+        ],
+    },
+    zip_safe=False,
+    author='depth_kd_ros maintainers',
+    maintainer='depth_kd_ros maintainers',
+    maintainer_email='maintainers@users.noreply.github.com',
+    description='Dense metric depth from a camera and a LiDAR with distilled networks, for ROS 2.',
+    license='Apache-2.0',
+)

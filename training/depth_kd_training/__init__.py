@@ -1,0 +1,1 @@
+"""Train and distil the networks of depth_kd_ros, offline."""
