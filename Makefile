@@ -57,7 +57,7 @@ clean: ## remove everything that make wrote, .venv too
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BOX_WORLD)/metadata.yaml: test/box_world.py $(RUNTIME)
+$(BOX_WORLD)/metadata.yaml: test/box_world.py | $(RUNTIME)
 	rm -rf $(BOX_WORLD)
 	$(PY) test/box_world.py $(BOX_WORLD)
 

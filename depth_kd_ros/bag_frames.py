@@ -44,14 +44,14 @@ def matched_frames(
             waiting += matcher.add_reference(stamp, message, now_s)
         else:
             waiting += matcher.add_partner(stamp, message, now_s)
-        while waiting and (len(waiting) > PATIENCE or _reached(waiting[0], infos[-1])):
+        while waiting and (len(waiting) > PATIENCE or _passed(waiting[0], infos[-1])):
             yield _frame(waiting.popleft(), infos)
     for pair in [*waiting, *matcher.flush()]:
         yield _frame(pair, infos)
 
 
-def _reached(pair: Pair, info: Any) -> bool:
-    return stamp_ns(info.header) >= stamp_ns(pair.partner.header)
+def _passed(pair: Pair, info: Any) -> bool:
+    return stamp_ns(info.header) > stamp_ns(pair.partner.header)
 
 
 def _frame(pair: Pair, infos: list[Any]) -> BagFrame:

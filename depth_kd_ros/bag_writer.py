@@ -86,9 +86,7 @@ class BagWriter:
     def add(self, topic: str, message: Any, receive_ns: int) -> None:
         """Append a message of a rosbags class."""
         msgtype = message.__msgtype__
-        self.add_serialized(
-            topic, msgtype, self.types.serialize_cdr(message, msgtype), receive_ns
-        )
+        self.add_serialized(topic, msgtype, self.types.serialize_cdr(message, msgtype), receive_ns)
 
     def add_serialized(
         self, topic: str, msgtype: str, data: bytes | memoryview, receive_ns: int
@@ -96,7 +94,7 @@ class BagWriter:
         """Append a message as CDR bytes."""
         if topic not in self._declared:
             self.declare(topic, msgtype)
-        if self._part is not None and 0 < self._split_bytes and self.bytes >= self._split_at:
+        if self._part is not None and self._split_bytes > 0 and self.bytes >= self._split_at:
             self._close_part(self._part)
         if self._part is None:
             self._part = self._open_part()
@@ -152,8 +150,7 @@ def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
     files = [file for part in parts for file in part['files']]
     starts = [file['starting_time']['nanoseconds_since_epoch'] for file in files]
     ends = [
-        start + file['duration']['nanoseconds']
-        for start, file in zip(starts, files, strict=True)
+        start + file['duration']['nanoseconds'] for start, file in zip(starts, files, strict=True)
     ]
     counts: dict[str, int] = {}
     for part in parts:
@@ -169,7 +166,6 @@ def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
         'duration': {'nanoseconds': max(ends) - min(starts)},
         'message_count': sum(counts.values()),
         'topics_with_message_count': [
-            {**topic, 'message_count': counts[topic['topic_metadata']['name']]}
-            for topic in topics
+            {**topic, 'message_count': counts[topic['topic_metadata']['name']]} for topic in topics
         ],
     }

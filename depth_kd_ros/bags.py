@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ TYPES = {
 }
 OPTIONS = {'image': '--image', 'points': '--points', 'camera_info': '--camera-info'}
 DEPTH_ENCODINGS = ('16UC1', '32FC1')
+FOREVER_S = 1e9
 OTHER_EXTRINSICS = 'record /tf_static, or give the extrinsics in a file'
 
 
@@ -69,7 +69,7 @@ class Bag(BagReader):
         return found[0]
 
     def frame_id(self, topic: str) -> str:
-        """Give the frame id in the header of a topic's first message."""
+        """Give the frame id in a topic's first header; raise BagError without a message."""
         return str(self._first(topic).header.frame_id)
 
     def static_transforms(self) -> dict[tuple[str, str], np.ndarray]:
@@ -111,7 +111,7 @@ class Bag(BagReader):
         image = self.find_topic('image', image)
         points = self.find_topic('points', points)
         camera_info = self.find_topic('camera_info', camera_info, image)
-        matcher = Matcher(slop_s, offset_s, max_wait_s=math.inf)  # stamps alone decide
+        matcher = Matcher(slop_s, offset_s, max_wait_s=FOREVER_S)  # stamps alone decide
         info = self._first(camera_info)
         messages = self.messages([image, points, camera_info])
         matched = matched_frames(messages, matcher, points, camera_info, info)
@@ -147,7 +147,10 @@ class Bag(BagReader):
         return colour or raw
 
     def _first(self, topic: str) -> Any:
-        return next(self.messages([topic]))[1]
+        first = next(self.messages([topic]), None)
+        if first is None:
+            raise BagError(f'{self.path}: {topic!r} holds no messages; topics: {self._listing()}')
+        return first[1]
 
 
 def _camera_info_topic(image: str) -> str:

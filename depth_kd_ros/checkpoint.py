@@ -138,8 +138,12 @@ def load(path: str | Path, device: str | torch.device = 'cpu') -> Checkpoint:
     except safetensors.SafetensorError as error:
         raise CheckpointError(f'{path}: damaged, fetch it again: {error}') from error
     model.load_state_dict(_matched(path, tensors, model.state_dict()), assign=True)
-    digest = hashlib.sha256(data).hexdigest()[:12]
-    return Checkpoint(model.to(device).eval(), metadata, path, digest)
+    return Checkpoint(model.to(device).eval(), metadata, path, digest(data))
+
+
+def digest(data: bytes) -> str:
+    """Give the hash by which a checkpoint's file is known: 12 hex digits of its sha256."""
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _matched(path: Path, tensors: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ def complete(
     min_depth: Annotated[float, typer.Option(help='Nearest depth used and written, metres.')] = 0.5,
     max_depth: Annotated[float, typer.Option(help='Farthest depth used and written, metres.')] = 120.0,
     bleed_filter: Annotated[bool, typer.Option(help='Drop points seen past a nearer surface.')] = True,
-    sheets: Annotated[int, typer.Option(help='Also write a contact sheet of every n-th frame to OUT/sheets; 0: none.')] = 0,
+    sheets: Annotated[int, typer.Option(help='Also write a contact sheet of every n-th frame to OUT_sheets; 0: none.')] = 0,
     image: Annotated[Optional[str], typer.Option(help='Image topic; needed where a bag has several.', rich_help_panel='Bags')] = None,
     points: Annotated[Optional[str], typer.Option(help='PointCloud2 topic.', rich_help_panel='Bags')] = None,
     camera_info: Annotated[Optional[str], typer.Option(help='CameraInfo topic.', rich_help_panel='Bags')] = None,
@@ -72,10 +72,8 @@ def complete(
     sparse: Annotated[str, typer.Option(help="Name of the folder with sparse depth.", rich_help_panel='Folders')] = 'sparse',
     depth_scale: Annotated[float, typer.Option(help='PNG value per metre of sparse depth: 256 (KITTI), 1000 (mm).', rich_help_panel='Folders')] = 256.0,
 ) -> None:
-    from depth_kd_ros.offline import BagOptions, FORMATS
+    from depth_kd_ros.offline import BagOptions
 
-    if format not in FORMATS:
-        fail(f'--format {format!r}: one of {", ".join(FORMATS)} expected')
     options = BagOptions(image, points, camera_info, slop, offset, rectify, extrinsics)
     limits = {'min_depth_m': min_depth, 'max_depth_m': max_depth, 'bleed_filter': bleed_filter}
     try:
@@ -109,7 +107,7 @@ def run_complete(
             total = bag.topics[bag.find_topic('points', options.points)].count
         sinks = [stack.enter_context(offline.depth_sink(out, format))]
         if sheets:
-            sinks.append(offline.contact_sheets(out / 'sheets', sheets))
+            sinks.append(offline.contact_sheets(Path(f'{out}_sheets'), sheets))
         console = Console(stderr=True)
         steps = track(range(total), f'completing with {completer.model.name}', console=console, total=total)
         result = offline.complete(jobs, sinks, iter(steps))
@@ -132,7 +130,7 @@ def models() -> None:
     typer.echo('bundled checkpoints:')
     for name, path in checkpoint.bundled().items():
         data = checkpoint.read_metadata(path)
-        typer.echo(f'  {name:<22} {checkpoint.file_hash(path)}  {path.stat().st_size / 1e6:.1f} MB  {data.network}')
+        typer.echo(f'  {name:<22} {checkpoint.digest(path.read_bytes())}  {path.stat().st_size / 1e6:.1f} MB  {data.network}')
     if not checkpoint.bundled():
         typer.echo('  none yet; give the path of a .safetensors checkpoint')
 

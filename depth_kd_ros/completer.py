@@ -64,7 +64,7 @@ class NetworkModel:
     @torch.inference_mode()
     def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, Tensor | None]:
         pixels = torch.from_numpy(image).to(sparse.device).permute(2, 0, 1).float() / 255
-        prediction = self.network(((pixels - self.mean) / self.std)[None], sparse[None, None])
+        prediction = self.network(((pixels - self.mean) / self.std)[None], sparse[None, None], features=False)
         depth = prediction.depth[0, 0].clamp(*self.depth_range_m)
         return depth, None if prediction.confidence is None else prediction.confidence[0, 0]
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 import difflib
 import math
+from os.path import realpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,7 +119,7 @@ def streams(given: Mapping[str, str]) -> tuple[Topics, Extrinsics | None]:
             rig = extrinsics.from_file(path)
     if not given['bag']:
         return live_topics(*names), rig
-    path = existing('bag', given['bag'])
+    path = existing('bag', given['bag'], 'a rosbag2 folder')
     with _named('bag', given['bag']):
         from depth_kd_ros.bags import Bag
 
@@ -171,14 +172,15 @@ def existing(argument: str, value: str, expected: str = 'an existing path') -> P
     return path
 
 
-def number(argument: str, value: str, low: float) -> float:
-    """Read a number of at least `low`; raise ArgumentError for anything else."""
+def number(argument: str, value: str, low: float, whole: bool = False) -> float:
+    """Read a (whole) number of at least `low`; raise ArgumentError for anything else."""
     try:
         result = float(value)
     except ValueError:
         result = math.nan
-    if not low <= result < math.inf:
-        raise ArgumentError(f'{argument}:={value}: give a number of at least {low:g}')
+    if not low <= result < math.inf or (whole and result % 1):
+        kind = 'whole number' if whole else 'number'
+        raise ArgumentError(f'{argument}:={value}: give a {kind} of at least {low:g}')
     return result
 
 
@@ -194,7 +196,7 @@ def notes(
         close = difflib.get_close_matches(name, declared, 1, 0.8)
         lines += [f'{name}:= is unknown and ignored: {right}:= meant?' for right in close]
     for name, value in new.items():
-        if environment.get(name, value) != value:
+        if realpath(environment.get(name, value)) != realpath(value):
             lines.append(
                 f'{name}={environment[name]} is replaced; middleware_profile:=keep leaves it'
             )

@@ -205,8 +205,9 @@ def buffer(values: np.ndarray, message_class: type) -> Any:
 
     rclpy checks every element of `bytes` when assigned, and copies an array.array('B') at once.
     """
+    octets = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     if hasattr(message_class, '__msgtype__'):
-        return np.ascontiguousarray(values).view(np.uint8).reshape(-1)
+        return octets
     data = byte_array('B')
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast('B'))
+    data.frombytes(octets)
     return data

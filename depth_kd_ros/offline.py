@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from depth_kd_ros import extrinsics, pictures
+from depth_kd_ros import extrinsics, messages, pictures
+from depth_kd_ros.bag_writer import BagWriter
 from depth_kd_ros.bags import Bag
 from depth_kd_ros.completer import Completion, DepthCompleter, NoPointsError
 from depth_kd_ros.folders import Folder, write_depth
@@ -15,6 +18,8 @@ from depth_kd_ros.frames import FrameReader
 from depth_kd_ros.geometry import Camera
 from depth_kd_ros.messages import MessageError, stamp_ns
 import numpy as np
+
+FORMATS = ('png', 'npy', 'mcap')
 
 
 class Done(NamedTuple):
@@ -86,8 +91,8 @@ def folder_jobs(folder: Folder, completer: DepthCompleter) -> Iterator[Job]:
     return ((name, lambda n=name: job(n)) for name in folder.names)
 
 
-def complete(jobs: Iterator[Job], sinks: list[Sink], tick: Callable[[], None]) -> Result:
-    """Run jobs one by one into the sinks; a frame with a bad message or without points is left out."""
+def complete(jobs: Iterator[Job], sinks: list[Sink], steps: Iterator[int]) -> Result:
+    """Run jobs one by one into the sinks, taking a step per job; an unusable frame is left out."""
     result = Result()
     for name, job in jobs:
         try:
@@ -98,23 +103,44 @@ def complete(jobs: Iterator[Job], sinks: list[Sink], tick: Callable[[], None]) -
             for sink in sinks:
                 sink(name, done)
             result.written += 1
-        tick()
+        next(steps, None)
+    for _ in steps:  # clouds without an image: the bar ends full
+        pass
     return result
 
 
-def depth_files(out: Path, suffix: str) -> Sink:
-    """Write each frame's depth to OUT/NAME.png (16 bit, value / 256 m) or OUT/NAME.npy (float32 m)."""
-    out.mkdir(parents=True, exist_ok=True)
-    return lambda name, done: write_depth(out / f'{name}.{suffix}', done.completion.depth)
+@contextmanager
+def depth_sink(out: Path, form: str) -> Iterator[Sink]:
+    """Write depth to OUT/NAME.png (16 bit, value / 256 m), OUT/NAME.npy (float32 m) or a bag OUT."""
+    if form not in FORMATS:
+        raise ValueError(f'format {form!r}: one of {", ".join(FORMATS)} expected')
+    if form == 'mcap':
+        with BagWriter(out) as writer:
+            yield lambda name, done: _record(writer, done)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        yield lambda name, done: write_depth(out / f'{name}.{form}', done.completion.depth)
+
+
+def _record(writer: BagWriter, done: Done) -> None:
+    """Add depth and its CameraInfo to a bag, under the names of the live node."""
+    if done.header is None or done.camera is None:
+        raise ValueError('format mcap needs stamps: a folder of images has none, choose png or npy')
+    types = writer.types.types
+    Image, CameraInfo, Roi = (types[f'sensor_msgs/msg/{n}'] for n in ('Image', 'CameraInfo', 'RegionOfInterest'))
+    depth = messages.depth_image(done.completion.depth, done.header, Image)
+    info = messages.camera_info(done.camera, done.header, CameraInfo, Roi)
+    for topic, message in (('image_rect', depth), ('camera_info', info)):
+        writer.add(f'/depth_registered/{topic}', message, stamp_ns(done.header))
 
 
 def contact_sheets(out: Path, every: int) -> Sink:
     """Write a contact sheet of every n-th frame to OUT/NAME.jpg."""
     out.mkdir(parents=True, exist_ok=True)
-    count = iter(range(10**9))
+    frame = count()
 
     def write(name: str, done: Done) -> None:
-        if next(count) % every == 0:
+        if next(frame) % every == 0:
             sparse, depth = done.completion.sparse_depth, done.completion.depth
             sheet = pictures.contact_sheet(done.image, sparse, depth, name)
             pictures.write(str(out / f'{name}.jpg'), sheet)

@@ -85,6 +85,40 @@ def distort(a: Tensor, b: Tensor, camera: Camera) -> tuple[Tensor, Tensor]:
     )
 
 
+def rays(camera: Camera) -> Tensor:
+    """Give the viewing ray (x/z, y/z) of each pixel's centre with distortion undone: (H, W, 2)."""
+    v, u = torch.meshgrid(
+        torch.arange(camera.height, dtype=torch.float64),
+        torch.arange(camera.width, dtype=torch.float64),
+        indexing='ij',
+    )
+    K = camera.K
+    goal_b = (v - K[1, 2]) / K[1, 1]
+    goal_a = (u - K[0, 2] - K[0, 1] * goal_b) / K[0, 0]
+    a, b = goal_a, goal_b
+    if camera.model == 'equidistant':
+        bent = torch.hypot(goal_a, goal_b).clamp(min=1e-12)
+        scale = torch.tan(_incidence(bent, camera)) / bent
+        a, b = goal_a * scale, goal_b * scale
+    elif camera.model:
+        for _ in range(40):  # the lens bends little: the residual shrinks at every step
+            bent_a, bent_b = distort(a, b, camera)
+            a, b = a + goal_a - bent_a, b + goal_b - bent_b
+    return torch.stack([a, b], -1).float()
+
+
+def _incidence(bent: Tensor, camera: Camera) -> Tensor:
+    """Invert the equidistant polynomial by Newton's method: angle from the axis in rad."""
+    k1, k2, k3, k4 = camera.D
+    t = bent.clone()
+    for _ in range(20):
+        t2 = t * t
+        value = t * (1 + t2 * (k1 + t2 * (k2 + t2 * (k3 + t2 * k4)))) - bent
+        slope = 1 + t2 * (3 * k1 + t2 * (5 * k2 + t2 * (7 * k3 + t2 * 9 * k4)))
+        t = t - value / slope
+    return t
+
+
 @lru_cache(maxsize=16)
 def max_radius(camera: Camera) -> float:
     """

@@ -1,19 +1,14 @@
-"""Match two stamped streams by nearest stamp: pure Python, ROS-free, single-threaded by contract.
-
-The reference is the cloud, its partner the image whose stamp is nearest to reference + offset.
-There are no locks and no callbacks: a call returns the pairs that it decides, so an exception in
-the consumer of a pair leaves the matcher as it is.
-"""
+"""Match two stamped streams by nearest stamp: ROS-free, single-threaded by contract, no locks."""
 
 from __future__ import annotations
 
-import math
 from collections import deque
+import math
 from operator import index
 from statistics import median_high
 from typing import Any, NamedTuple
 
-LOOP_NS = 500_000_000  # stamps that jump back by more are a looped bag, by less out of order
+LOOP_NS = 250_000_000  # stamps that jump back by more are a looped bag, by less out of order
 PASS_NS = 10**30  # unrolls a looped bag: each pass lies this much later than the one before
 
 
@@ -36,9 +31,10 @@ class _Message(NamedTuple):
 class _Stream:
     """Keep one stream's waiting messages by unrolled time, and count the fate of each."""
 
-    def __init__(self, left_over: str) -> None:
+    def __init__(self, left_over: str, offset_ns: int) -> None:
         fates = ('received', 'matched', left_over, 'overflow', 'late', 'duplicate', 'reset')
         self.counts = dict.fromkeys(fates, 0)
+        self.left_over, self.offset_ns = left_over, offset_ns
         self.forget()
 
     def forget(self) -> None:
@@ -46,25 +42,23 @@ class _Stream:
         self.waiting: dict[int, _Message] = {}
         self.intervals_ns: deque[int] = deque(maxlen=16)
 
-    def add(self, message: _Message, offset_ns: int, other: _Stream) -> None:
-        """Insert a message; one that jumps back, or fits the pass `other` is in, begins a pass.
+    def add(self, message: _Message, other: _Stream) -> None:
+        """
+        Insert a message; one that jumps back, or fits the next pass of `other`, begins a pass.
 
         The streams of a looped bag jump at slightly different moments: what is still under way
         from the old pass stays in it. A clock that is set back makes one stream jump alone.
         """
-        local_ns = message.stamp_ns + offset_ns
-        jumped = self.pass_ns + local_ns < self.newest_ns - LOOP_NS
-        follows = self.pass_ns < other.pass_ns and (
-            other.pass_ns + local_ns <= other.newest_ns + LOOP_NS
-        )
-        if self.pass_ns < 0 or jumped or follows:
+        local_ns = message.stamp_ns + self.offset_ns
+        jumps = self.pass_ns + local_ns < self.newest_ns - LOOP_NS
+        fits = other.pass_ns + local_ns <= other.newest_ns + LOOP_NS
+        if self.pass_ns < 0 or jumps or (fits and self.pass_ns < other.pass_ns):
             self.pass_ns = max(self.pass_ns + PASS_NS, other.pass_ns)
             self.newest_ns = self.pass_ns + local_ns
         time_ns = self.pass_ns + local_ns
         if time_ns > self.newest_ns:
             self.intervals_ns.append(time_ns - self.newest_ns)
             self.newest_ns = time_ns
-
         self.counts['received'] += 1
         if time_ns == self.spent_ns or time_ns in self.waiting:
             self.counts['duplicate'] += 1
@@ -73,19 +67,25 @@ class _Stream:
         else:
             self.waiting[time_ns] = message
 
-    def drop(self, times_ns: list[int], fate: str) -> None:
+    def take(self, times_ns: list[int], fate: str) -> list[_Message]:
         self.counts[fate] += len(times_ns)
-        for time_ns in times_ns:
-            del self.waiting[time_ns]
+        return [self.waiting.pop(time_ns) for time_ns in times_ns]
+
+    def spend(self, until_ns: int) -> None:
+        """Drop what waits with a time up to `until_ns`, and what still comes with one."""
+        self.spent_ns = max(self.spent_ns, until_ns)
+        self.take([t for t in self.waiting if t <= self.spent_ns], self.left_over)
 
 
 class Matcher:
-    """Pair each reference with its nearest partner, unless another reference is nearer to that.
+    """
+    Pair each cloud (reference) with its nearest image (partner), unless another cloud is nearer.
 
-    Stamps are int nanoseconds, `now_s` any monotonic clock. `offset_s` is the partner's stamp
-    minus the reference's at the same moment. A reference is decided when no nearer partner is to
-    be expected, after `max_wait_s` at the latest. Partner stamps of successive pairs increase; a
-    looped bag starts anew, and no pair mixes two passes. Raises ValueError for a bad setting.
+    Stamps are int nanoseconds, `now_s` any monotonic clock, `offset_s` the partner's stamp minus
+    the reference's at the same moment. A reference is decided when no nearer partner is to be
+    expected, after `max_wait_s` at the latest. Partner stamps of successive pairs increase; a
+    looped bag starts anew, and no pair mixes two passes. Calls return the pairs they decide: no
+    exception in a consumer can reach in here. Raises ValueError for a bad setting.
     """
 
     def __init__(
@@ -95,60 +95,64 @@ class Matcher:
         for key, value in zip(least, (slop_s, offset_s, max_wait_s, queue_size), strict=True):
             if not (math.isfinite(value) and value >= least[key]):
                 raise ValueError(f'{key} is {value!r}: give a finite number, {least[key]} or more')
-        self._slop_ns, self._offset_ns = round(slop_s * 1e9), round(offset_s * 1e9)
+        self._slop_ns = round(slop_s * 1e9)
         self._max_wait_s, self._queue_size = max_wait_s, queue_size
-        self._references, self._partners = _Stream('no_partner'), _Stream('unused')
+        self._references = _Stream('no_partner', offset_ns=round(offset_s * 1e9))
+        self._partners = _Stream('unused', offset_ns=0)
 
     @property
     def counters(self) -> dict[str, int]:
         """Tell the fate of all messages: received = matched + waiting + every way of loss."""
-        streams = {'reference': self._references, 'partner': self._partners}
         return {
-            f'{name}_{fate}': number
-            for name, stream in streams.items()
-            for fate, number in {**stream.counts, 'waiting': len(stream.waiting)}.items()
+            f'{name}_{fate}': count
+            for name, stream in (('reference', self._references), ('partner', self._partners))
+            for fate, count in {**stream.counts, 'waiting': len(stream.waiting)}.items()
         }
 
     def add_reference(self, stamp_ns: int, item: Any, now_s: float) -> list[Pair]:
-        """Take a reference and return the pairs that this decides."""
-        message = _Message(item, index(stamp_ns), now_s)
-        self._references.add(message, self._offset_ns, self._partners)
+        """Take a reference and return the pairs that are decided now."""
+        self._references.add(_Message(item, index(stamp_ns), now_s), self._partners)
         return self.poll(now_s)
 
     def add_partner(self, stamp_ns: int, item: Any, now_s: float) -> list[Pair]:
-        """Take a partner and return the pairs that this decides."""
-        self._partners.add(_Message(item, index(stamp_ns), now_s), 0, self._references)
+        """Take a partner and return the pairs that are decided now."""
+        self._partners.add(_Message(item, index(stamp_ns), now_s), self._references)
         return self.poll(now_s)
 
     def poll(self, now_s: float) -> list[Pair]:
-        """Return the pairs of the references that need not wait any longer."""
-        clouds, images = self._references, self._partners
-        for time_ns, message in clouds.waiting.items():
-            if now_s < message.arrived_s:  # the caller's clock was set back: wait anew
-                clouds.waiting[time_ns] = message._replace(arrived_s=now_s)
-        pairs = []
-        while clouds.waiting and (decided := self._decide(now_s)) is not None:
-            pairs += decided
-        for stream in (clouds, images):
-            stream.drop(sorted(stream.waiting)[: -self._queue_size], 'overflow')
+        """Decide references, the oldest first, up to one that has to wait; return the pairs."""
+        references, partners, pairs = self._references, self._partners, []
+        while times_ns := sorted(references.waiting):
+            head_ns = times_ns[0]
+            gaps = ((abs(time_ns - head_ns), time_ns) for time_ns in partners.waiting)
+            gap_ns, best_ns = min(gaps, default=(PASS_NS, 0))
+            fits = gap_ns <= self._slop_ns and all(abs(t - best_ns) >= gap_ns for t in times_ns)
+            partner_ns = partners.newest_ns + min(partners.intervals_ns or [0])
+            rival_ns = references.newest_ns + median_high(references.intervals_ns or [PASS_NS])
+            better = partner_ns < head_ns + min(gap_ns, self._slop_ns + 1)
+            better |= fits and abs(rival_ns - best_ns) < gap_ns
+            waited_s = max(abs(now_s - m.arrived_s) for m in references.waiting.values())
+            if better and waited_s < self._max_wait_s:
+                break
+            if fits:
+                [cloud] = references.take([head_ns], 'matched')
+                [image] = partners.take([best_ns], 'matched')
+                stamps = (cloud.stamp_ns, image.stamp_ns)
+                pairs.append(Pair(cloud.item, image.item, *stamps, skew_ns=best_ns - head_ns))
+            references.spend(head_ns)
+            partners.spend(best_ns if fits else head_ns - self._slop_ns - 1)
+        for stream in (references, partners):
+            stream.take(sorted(stream.waiting)[: -self._queue_size], 'overflow')
         return pairs
 
     def flush(self) -> list[Pair]:
         """Decide everything with what is there, as at the end of a bag."""
         pairs = self.poll(math.inf)
-        self._partners.drop(list(self._partners.waiting), 'unused')
+        self._partners.take(list(self._partners.waiting), 'unused')
         return pairs
 
-    def reset(self) -> int:
-        """Forget every stamp; drop, count and return the number of what waits."""
-        dropped = len(self._references.waiting) + len(self._partners.waiting)
+    def reset(self) -> None:
+        """Forget all stamps; what waits is dropped and counted as reset."""
         for stream in (self._references, self._partners):
-            stream.drop(list(stream.waiting), 'reset')
+            stream.take(list(stream.waiting), 'reset')
             stream.forget()
-        return dropped
-
-    def _decide(self, now_s: float) -> Iterator[Pair]:
-        """Decide references, oldest first, up to the first that is worth waiting for."""
-        clouds, images = self._references, self._partners
-        while times_ns := sorted(clouds.waiting):
-            ...

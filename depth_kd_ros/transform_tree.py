@@ -24,11 +24,12 @@ class TransformTree:
         Raises ValueError: same frames with other values, a second parent of `child`, a loop.
         """
         parent, child = parent.lstrip('/'), child.lstrip('/')
-        known = self._parents.setdefault(child, parent)
+        known = self._parents.get(child, parent)
         if known != parent:
             raise ValueError(f'frame {child!r} has two parents, {known!r} and {parent!r}')
         if child in self._ancestors(parent):
             raise ValueError(f'{parent!r} -> {child!r} closes a loop: transforms must form a tree')
+        self._parents[child] = parent
         before = self.transforms.setdefault((parent, child), T_parent_child)
         if not np.allclose(before, T_parent_child, rtol=0, atol=1e-9):
             raise ValueError(
@@ -47,14 +48,16 @@ class TransformTree:
         common = next((frame for frame in from_target if frame in from_source), None)
         if common is None:
             frames = ', '.join(sorted({frame for pair in self.transforms for frame in pair}))
-            raise ValueError(f'{target!r} and {source!r} are not connected; frames: {frames}')
+            raise ValueError(
+                f'{target!r} and {source!r} are not connected; frames: {frames or "none"}'
+            )
         return geometry.invert(from_target[common]) @ from_source[common]
 
     def _ancestors(self, frame: str) -> dict[str, np.ndarray]:
         """Give T_ancestor_frame of the frame itself, its parent, and so on up to the root."""
         ancestors = {frame: np.eye(4)}
         T, child = np.eye(4), frame
-        while (child in self._parents) and (self._parents[child], child) in self.transforms:
+        while child in self._parents:
             parent = self._parents[child]
             T = self.transforms[parent, child] @ T
             ancestors[parent], child = T, parent

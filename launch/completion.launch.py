@@ -107,7 +107,7 @@ def start(context):
         remappings=topics.remappings(),
         ros_arguments=['--log-level', given['log_level']],
         # A bag without the node would play on for nothing; a robot's launch goes on.
-        on_exit=[Shutdown(reason='completion_node has ended')] if given['bag'] else [],
+        on_exit=Shutdown(reason='completion_node has ended') if given['bag'] else None,
         **common,
     )
     actions = [completion]
@@ -142,15 +142,28 @@ def overrides(given, topics, rig):
 
 def player(given, common):
     """Play the bag, with its clock."""
+    path = str(Path(given['bag']).expanduser().absolute())
     start_s = launching.number('bag_start_offset_s', given['bag_start_offset_s'], 0.0)
     parameters = {
-        'bag': ParameterValue(str(launching.existing('bag', given['bag'])), value_type=str),
+        'bag': ParameterValue(path, value_type=str),
         'rate': launching.number('bag_rate', given['bag_rate'], 0.01),
         'loop': given['bag_loop'] == 'true',
         'start_offset_s': start_s,
         'clock': True,
     }
-    return Node(package=PACKAGE, executable='bag_player_node', parameters=[parameters], **common)
+    return Node(
+        package=PACKAGE,
+        executable='bag_player_node',
+        parameters=[parameters],
+        on_exit=stop_after_failure,
+        **common,
+    )
+
+
+def stop_after_failure(event, context):
+    """End the launch where the player could not play."""
+    failed = event.returncode and not context.is_shutdown
+    return [Shutdown(reason='the bag could not be played')] if failed else []
 
 
 def rviz(topics, rig, common):

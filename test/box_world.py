@@ -261,7 +261,7 @@ def frames(
         yield Frame(START_NS + index * PERIOD_NS, image, depth, points, intensity, ring)
 
 
-def write(path: Path | str, count: int = 20, storage: str = 'mcap', **options) -> np.ndarray:
+def write(path: Path | str, count: int = 20, storage: str = 'mcap', **options: Any) -> np.ndarray:
     """Write a rosbag2 folder and return the true depth (count, H, W) m, 0 = none."""
     store = get_typestore(Stores.ROS2_JAZZY)
     t = store.types
@@ -273,18 +273,18 @@ def write(path: Path | str, count: int = 20, storage: str = 'mcap', **options) -
         '/tf_static': 'tf2_msgs/msg/TFMessage',
     }
 
-    def header(frame_id: str, stamp_ns: int):
+    def header(frame_id: str, stamp_ns: int) -> Any:
         time = t['builtin_interfaces/msg/Time'](stamp_ns // 10**9, stamp_ns % 10**9)
         return t['std_msgs/msg/Header'](time, frame_id)
 
-    def transform(child: str, xyz, quaternion):
+    def transform(child: str, xyz: tuple[float, ...], quaternion: tuple[float, ...]) -> Any:
         place = t['geometry_msgs/msg/Transform'](
             t['geometry_msgs/msg/Vector3'](*xyz), t['geometry_msgs/msg/Quaternion'](*quaternion)
         )
         return t['geometry_msgs/msg/TransformStamped'](header(BASE_FRAME, START_NS), child, place)
 
     truth = []
-    with Writer(path, version=9, storage_plugin=plugin) as bag:
+    with Writer(path, version=8, storage_plugin=plugin) as bag:
         topics: dict[str, Connection] = {
             name: bag.add_connection(
                 name,
@@ -295,7 +295,7 @@ def write(path: Path | str, count: int = 20, storage: str = 'mcap', **options) -
             for name, kind in types.items()
         }
 
-        def add(topic: str, message, receive_ns: int) -> None:
+        def add(topic: str, message: Any, receive_ns: int) -> None:
             bag.write(topics[topic], receive_ns, store.serialize_cdr(message, types[topic]))
 
         static = [
@@ -334,7 +334,7 @@ def _latched() -> Qos:
     )
 
 
-def _camera_info(t: dict, header, size: tuple[int, int]):
+def _camera_info(t: dict[str, Any], header: Any, size: tuple[int, int]) -> Any:
     """Build the CameraInfo of a rectified camera: no distortion, P = [K | 0]."""
     K = intrinsics(size)
     region = t['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, False)
@@ -353,7 +353,7 @@ def _camera_info(t: dict, header, size: tuple[int, int]):
     )
 
 
-def _cloud(t: dict, header, frame: Frame):
+def _cloud(t: dict[str, Any], header: Any, frame: Frame) -> Any:
     """Build the PointCloud2: PCL's padded layout, 32 bytes a point."""
     names, formats, offsets = (
         ['x', 'y', 'z', 'intensity', 'ring'],

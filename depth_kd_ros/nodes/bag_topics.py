@@ -32,6 +32,18 @@ def message_class(msgtype: str) -> Any:
         raise ImportError(f'{package}.msg has no {name}') from None
 
 
+def without_padding(types: Any, msgtype: str, data: bytes) -> bytes:
+    """
+    Cut the up to 3 zero bytes that DDS appends: RTPS aligns its submessages to 4 bytes.
+
+    `types` is a rosbags typestore; how long the message is shows only when it is decoded.
+    """
+    if len(data) % 4 or data[-1]:
+        return data
+    exact = bytes(types.serialize_cdr(types.deserialize_cdr(data, msgtype), msgtype))
+    return exact if len(data) - len(exact) < 4 and data.startswith(exact) else data
+
+
 def is_latched(topic: str, info: TopicInfo) -> bool:
     """Tell whether a topic keeps its messages for late subscribers (transient local)."""
     offered = any(q.durability is QosDurability.TRANSIENT_LOCAL for q in info.offered_qos)

@@ -26,7 +26,7 @@ class Job:
         self._executor.add_node(node)
 
     def spin(self, seconds: float) -> None:
-        """Serve one callback, or return after `seconds`, or earlier so that signals are noticed."""
+        """Serve one callback, waiting `seconds` for it at most, and less, to notice signals."""
         self._executor.spin_once(timeout_sec=max(0.0, min(seconds, STOP_LATENCY_S)))
 
     def setting(self, name: str, default: Value, description: str) -> Value:
@@ -36,22 +36,20 @@ class Job:
         An int serves as float and a single string as list of strings; else raises ValueError.
         """
         about = ParameterDescriptor(description=description, dynamic_typing=True, read_only=True)
-        value: Any = self.node.declare_parameter(name, default or self._empty(default), about).value
+        is_list = isinstance(default, list)
+        start: Any = (default or ['']) if is_list else default  # rclpy takes [] for bytes
+        value: Any = self.node.declare_parameter(name, start, about).value
         if isinstance(default, float) and type(value) is int:
             value = float(value)
         elif isinstance(default, str) and type(value) in (int, float):
             value = str(value)
-        elif isinstance(default, list):
-            value = [value] if isinstance(value, str) else value
-            value = [item for item in value if item]
-        if type(value) is not type(default):
-            kind = 'list of strings' if isinstance(default, list) else type(default).__name__
+        elif is_list and isinstance(value, str):
+            value = [value]
+        strings = not is_list or all(isinstance(item, str) for item in value)
+        if type(value) is not type(default) or not strings:
+            kind = 'list of strings' if is_list else type(default).__name__
             raise ValueError(f'parameter {name} = {value!r}: {kind} expected; {description}')
-        return value
-
-    @staticmethod
-    def _empty(default: Any) -> Any:
-        return [''] if isinstance(default, list) else default  # rclpy takes [] for bytes
+        return [item for item in value if item] if is_list else value
 
 
 def run(name: str, work: Callable[[Job], None], args: Sequence[str] | None) -> int:

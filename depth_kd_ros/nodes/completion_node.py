@@ -37,6 +37,7 @@ class CompletionNode(LifecycleNode):
         parameters.declare(self)
         self.settings = parameters.read(self)
         self.failure = ''
+        self.why: dict[str, str] = {}  # the newest text by reason of dropping
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -155,12 +156,14 @@ class CompletionNode(LifecycleNode):
             NoPointsError: 'no_points',
             MissingTransformError: 'no_extrinsics',
         }
-        reason = next((name for kind, name in reasons.items() if isinstance(error, kind)), 'error')
+        known = (name for kind, name in reasons.items() if isinstance(error, kind))
+        reason = next(known, 'error')
+        text = str(error) if reason != 'error' else f'{type(error).__name__}: {error}'
         self.health.dropped(reason)
-        text = f'frame dropped ({reason}): {error}'
-        if reason == 'error':
-            text = f'frame dropped by an unexpected {type(error).__name__}: {error}'
-        self.get_logger().warning(text, throttle_duration_sec=THROTTLE_S)
+        self.why[reason] = text
+        self.get_logger().warning(
+            f'frame dropped ({reason}): {text}', throttle_duration_sec=THROTTLE_S
+        )
 
     def _on_jump(self, jump: TimeJump) -> None:
         """Start matching anew when the clock goes back (a looped bag) or changes its source."""

@@ -30,7 +30,7 @@ SHEETS = 5
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; exit code 1 where the node or the player failed or nothing came out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--bag', type=Path, required=True, help='rosbag2 folder to play')
+    parser.add_argument('bag', type=Path, help='rosbag2 folder to play')
     parser.add_argument('--out', type=Path, default=Path('out/demo'), help='folder for the report')
     parser.add_argument('--model', default='', help='model of the node (default: its own default)')
     parser.add_argument('--rate', type=float, default=1.0, help='speed of the player')

@@ -59,6 +59,7 @@ class Diagnostics:
         now |= {
             'model': node.completer.model.name, 'model_hash': node.completer.model.hash,
             'device': str(node.completer.device), 'outputs_subscribed': node.outputs.subscribed,
+            'why_dropped': dict(node.why),
             'memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }  # fmt: skip
         self._before = now

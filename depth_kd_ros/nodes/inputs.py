@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from depth_kd_ros.health import Health
 from depth_kd_ros.messages import stamp_ns
 from depth_kd_ros.nodes.parameters import Settings
-from depth_kd_ros.sync import Matcher
+from depth_kd_ros.sync import Matcher, Pair
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -47,6 +47,7 @@ class Inputs:
     ) -> None:
         self._node, self._health, self._on_instant = node, health, on_instant
         self._info: Any = None
+        self._held: tuple[Any, Any, int] | None = None
         self._heard_s: dict[str, float] = {}
         compressed = settings.image_transport == 'compressed'
         image = (CompressedImage, 'image/compressed') if compressed else (Image, 'image')
@@ -102,6 +103,8 @@ class Inputs:
     def _on_info(self, message: Any) -> None:
         self._heard('camera_info')
         self._info = message
+        if self._held:
+            self._pass_on(*self._held)
 
     def _on_image(self, message: Any) -> None:
         self._heard('image')
@@ -126,17 +129,22 @@ class Inputs:
 
     def _emit(self, pairs: list[Any]) -> None:
         for pair in pairs:
+            self._health.matched(pair.skew_ns)
             self._pass_on(pair.partner, pair.reference, pair.skew_ns)
 
     def _pass_on(self, image: Any, cloud: Any, skew_ns: int) -> None:
-        self._health.matched(skew_ns)
+        """Complete a pair with the newest CameraInfo; before the first one, the newest pair waits."""
         if self._info is None:
-            self._health.dropped('no_camera_info')
+            if self._held:
+                self._health.dropped('no_camera_info')
+            self._held = image, cloud, skew_ns
             self._node.get_logger().warning(
-                f'no CameraInfo on {self._subscriptions["camera_info"].topic_name} yet: frames are dropped',
+                f'no CameraInfo on {self._subscriptions["camera_info"].topic_name} yet: '
+                'frames wait for it',
                 throttle_duration_sec=5.0,
             )
             return
+        self._held = None
         self._on_instant(Instant(image, self._info, cloud, skew_ns, time.monotonic()))
 
     def _synchronise(self, settings: Settings, image: tuple[type, str]) -> None:
@@ -163,5 +171,11 @@ class Inputs:
                 filters, size, slop=settings.sync_slop_s
             )
         self._synchroniser.registerCallback(
-            lambda i, c: self._pass_on(i, c, stamp_ns(i.header) - stamp_ns(c.header))
+            lambda image, cloud: self._emit([_pair(image, cloud)])
         )
+
+
+def _pair(image: Any, cloud: Any) -> Pair:
+    """Build the Pair of two messages that message_filters has matched."""
+    image_ns, cloud_ns = stamp_ns(image.header), stamp_ns(cloud.header)
+    return Pair(cloud, image, cloud_ns, image_ns, image_ns - cloud_ns)

@@ -9,7 +9,7 @@ from depth_kd_ros.completer import Completion
 from depth_kd_ros.frames import Frame
 from depth_kd_ros.geometry import Camera
 from depth_kd_ros.nodes.parameters import Settings
-from depth_kd_ros.rectification import rays
+from depth_kd_ros.projection import rays
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -88,7 +88,7 @@ class Outputs:
     def _cloud(self, frame: Frame, depth: np.ndarray, header: Any, stride: int) -> Any:
         """Lift every stride-th pixel with depth to a coloured point of the camera frame."""
         if self._rays is None or self._rays[0] is not frame.camera:
-            self._rays = frame.camera, rays(frame.camera)
+            self._rays = frame.camera, rays(frame.camera).numpy()
         z = depth[::stride, ::stride]  # (h, w)
         keep = z > 0
         xyz = np.empty((int(keep.sum()), 3), np.float32)
