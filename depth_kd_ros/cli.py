@@ -6,6 +6,7 @@ from pathlib import Path
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
 
+from depth_kd_ros import __version__
 import typer
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def fail(message: str) -> NoReturn:
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option('--version', help='Print the version.')] = False) -> None:
     if version:
-        from importlib.metadata import version as of
-
-        typer.echo(of('depth_kd_ros'))
+        typer.echo(__version__)
         raise typer.Exit
 
 

@@ -22,12 +22,6 @@ class Pair(NamedTuple):
     skew_ns: int
 
 
-class _Message(NamedTuple):
-    item: Any
-    stamp_ns: int
-    arrived_s: float
-
-
 class _Stream:
     """Keep one stream's waiting messages by unrolled time, and count the fate of each."""
 
@@ -35,21 +29,18 @@ class _Stream:
         fates = ('received', 'matched', left_over, 'overflow', 'late', 'duplicate', 'reset')
         self.counts = dict.fromkeys(fates, 0)
         self.left_over, self.offset_ns = left_over, offset_ns
-        self.forget()
-
-    def forget(self) -> None:
         self.pass_ns = self.newest_ns = self.spent_ns = -PASS_NS
-        self.waiting: dict[int, _Message] = {}
+        self.waiting: dict[int, tuple[Any, int, float]] = {}  # item, stamp ns, arrival s
         self.intervals_ns: deque[int] = deque(maxlen=16)
 
-    def add(self, message: _Message, other: _Stream) -> None:
+    def add(self, stamp_ns: int, item: Any, now_s: float, other: _Stream) -> None:
         """
         Insert a message; one that jumps back, or fits the next pass of `other`, begins a pass.
 
         The streams of a looped bag jump at slightly different moments: what is still under way
         from the old pass stays in it. A clock that is set back makes one stream jump alone.
         """
-        local_ns = message.stamp_ns + self.offset_ns
+        local_ns = index(stamp_ns) + self.offset_ns
         jumps = self.pass_ns + local_ns < self.newest_ns - LOOP_NS
         fits = other.pass_ns + local_ns <= other.newest_ns + LOOP_NS
         if self.pass_ns < 0 or jumps or (fits and self.pass_ns < other.pass_ns):
@@ -60,14 +51,13 @@ class _Stream:
             self.intervals_ns.append(time_ns - self.newest_ns)
             self.newest_ns = time_ns
         self.counts['received'] += 1
-        if time_ns == self.spent_ns or time_ns in self.waiting:
-            self.counts['duplicate'] += 1
-        elif time_ns < self.spent_ns:
-            self.counts['late'] += 1
+        seen = time_ns == self.spent_ns or time_ns in self.waiting
+        if seen or time_ns < self.spent_ns:
+            self.counts['duplicate' if seen else 'late'] += 1
         else:
-            self.waiting[time_ns] = message
+            self.waiting[time_ns] = (item, local_ns - self.offset_ns, now_s)
 
-    def take(self, times_ns: list[int], fate: str) -> list[_Message]:
+    def take(self, times_ns: list[int], fate: str) -> list[tuple[Any, int, float]]:
         self.counts[fate] += len(times_ns)
         return [self.waiting.pop(time_ns) for time_ns in times_ns]
 
@@ -84,8 +74,8 @@ class Matcher:
     Stamps are int nanoseconds, `now_s` any monotonic clock, `offset_s` the partner's stamp minus
     the reference's at the same moment. A reference is decided when no nearer partner is to be
     expected, after `max_wait_s` at the latest. Partner stamps of successive pairs increase; a
-    looped bag starts anew, and no pair mixes two passes. Calls return the pairs they decide: no
-    exception in a consumer can reach in here. Raises ValueError for a bad setting.
+    looped bag starts anew, and no pair mixes two passes. Calls return the pairs they decide, so
+    no exception of a consumer gets in here. Raises ValueError for a bad setting.
     """
 
     def __init__(
@@ -94,7 +84,7 @@ class Matcher:
         least = {'slop_s': 0, 'offset_s': -math.inf, 'max_wait_s': 0, 'queue_size': 1}
         for key, value in zip(least, (slop_s, offset_s, max_wait_s, queue_size), strict=True):
             if not (math.isfinite(value) and value >= least[key]):
-                raise ValueError(f'{key} is {value!r}: give a finite number, {least[key]} or more')
+                raise ValueError(f'{key} is {value!r}: give a finite number >= {least[key]}')
         self._slop_ns = round(slop_s * 1e9)
         self._max_wait_s, self._queue_size = max_wait_s, queue_size
         self._references = _Stream('no_partner', offset_ns=round(offset_s * 1e9))
@@ -111,12 +101,12 @@ class Matcher:
 
     def add_reference(self, stamp_ns: int, item: Any, now_s: float) -> list[Pair]:
         """Take a reference and return the pairs that are decided now."""
-        self._references.add(_Message(item, index(stamp_ns), now_s), self._partners)
+        self._references.add(stamp_ns, item, now_s, self._partners)
         return self.poll(now_s)
 
     def add_partner(self, stamp_ns: int, item: Any, now_s: float) -> list[Pair]:
         """Take a partner and return the pairs that are decided now."""
-        self._partners.add(_Message(item, index(stamp_ns), now_s), self._references)
+        self._partners.add(stamp_ns, item, now_s, self._references)
         return self.poll(now_s)
 
     def poll(self, now_s: float) -> list[Pair]:
@@ -127,20 +117,19 @@ class Matcher:
             gaps = ((abs(time_ns - head_ns), time_ns) for time_ns in partners.waiting)
             gap_ns, best_ns = min(gaps, default=(PASS_NS, 0))
             fits = gap_ns <= self._slop_ns and all(abs(t - best_ns) >= gap_ns for t in times_ns)
-            partner_ns = partners.newest_ns + min(partners.intervals_ns or [0])
+            due_ns = partners.newest_ns + min(partners.intervals_ns or [0])
             rival_ns = references.newest_ns + median_high(references.intervals_ns or [PASS_NS])
-            better = partner_ns < head_ns + min(gap_ns, self._slop_ns + 1)
-            better |= fits and abs(rival_ns - best_ns) < gap_ns
-            waited_s = max(abs(now_s - m.arrived_s) for m in references.waiting.values())
+            better = due_ns < head_ns + min(gap_ns, self._slop_ns + 1)  # a nearer partner is due
+            better |= fits and abs(rival_ns - best_ns) < gap_ns  # or a reference nearer to it
+            waited_s = max(abs(now_s - arrived_s) for *_, arrived_s in references.waiting.values())
             if better and waited_s < self._max_wait_s:
                 break
             if fits:
-                [cloud] = references.take([head_ns], 'matched')
-                [image] = partners.take([best_ns], 'matched')
-                stamps = (cloud.stamp_ns, image.stamp_ns)
-                pairs.append(Pair(cloud.item, image.item, *stamps, skew_ns=best_ns - head_ns))
+                [(cloud, cloud_ns, _)] = references.take([head_ns], 'matched')
+                [(image, image_ns, _)] = partners.take([best_ns], 'matched')
+                pairs.append(Pair(cloud, image, cloud_ns, image_ns, best_ns - head_ns))
             references.spend(head_ns)
-            partners.spend(best_ns if fits else head_ns - self._slop_ns - 1)
+            partners.spend(best_ns if fits else head_ns)
         for stream in (references, partners):
             stream.take(sorted(stream.waiting)[: -self._queue_size], 'overflow')
         return pairs
@@ -152,7 +141,7 @@ class Matcher:
         return pairs
 
     def reset(self) -> None:
-        """Forget all stamps; what waits is dropped and counted as reset."""
+        """Drop what waits, counted as reset; any stamps may follow, those of before, too."""
         for stream in (self._references, self._partners):
             stream.take(list(stream.waiting), 'reset')
-            stream.forget()
+            stream.spent_ns = -PASS_NS

@@ -12,7 +12,6 @@ from depth_kd_ros import launching
 from depth_kd_ros.launching import ArgumentError
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, Shutdown
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 
@@ -99,11 +98,12 @@ def start(context):
     shipped = SHARE / 'config' / 'fastdds_shared_memory.xml'
     profile = launching.profile_environment(given['middleware_profile'], shipped)
     common = {'namespace': given['namespace'], 'output': 'screen', 'additional_env': profile}
+    chosen = overrides(given, topics, rig)
     completion = Node(
         package=PACKAGE,
         executable='completion_node',
         name='completion',
-        parameters=[params_file(given), overrides(given, topics, rig)],
+        parameters=[params_file(given), chosen],
         remappings=topics.remappings(),
         ros_arguments=['--log-level', given['log_level']],
         # A bag without the node would play on for nothing; a robot's launch goes on.
@@ -114,7 +114,7 @@ def start(context):
     if given['bag']:
         actions.append(player(given, common))
     if given['rviz'] == 'true':
-        actions.append(rviz(topics, rig, common))
+        actions.append(rviz(topics, rig, chosen, common))
     lines = [*report(given, topics, rig)]
     lines += launching.notes(context.launch_configurations, NAMES, os.environ, profile)
     return [*(LogInfo(msg=line) for line in lines), *actions]
@@ -127,12 +127,9 @@ def params_file(given):
 
 def overrides(given, topics, rig):
     """Give the parameters that the arguments set on top of params_file."""
-    texts = {
-        'model': given['model'],
-        'device': given['device'],
-        'image_transport': topics.transport,
-    }
-    result = {k: ParameterValue(text, value_type=str) for k, text in texts.items() if text}
+    result = {name: given[name] for name in ('model', 'device') if given[name]}
+    if topics.transport:
+        result['image_transport'] = topics.transport
     if rig is not None or given['extrinsics'] == 'tf':
         result |= launching.extrinsics_parameters(rig)
     if given['use_sim_time'] or given['bag']:
@@ -142,10 +139,9 @@ def overrides(given, topics, rig):
 
 def player(given, common):
     """Play the bag, with its clock."""
-    path = str(Path(given['bag']).expanduser().absolute())
     start_s = launching.number('bag_start_offset_s', given['bag_start_offset_s'], 0.0)
     parameters = {
-        'bag': ParameterValue(path, value_type=str),
+        'bag': str(Path(given['bag']).expanduser().absolute()),
         'rate': launching.number('bag_rate', given['bag_rate'], 0.01),
         'loop': given['bag_loop'] == 'true',
         'start_offset_s': start_s,
@@ -166,7 +162,7 @@ def stop_after_failure(event, context):
     return [Shutdown(reason='the bag could not be played')] if failed else []
 
 
-def rviz(topics, rig, common):
+def rviz(topics, rig, chosen, common):
     """Show the outputs in RViz, in the camera's frame where it is known."""
     try:
         get_package_prefix('rviz2')
@@ -182,6 +178,7 @@ def rviz(topics, rig, common):
         package='rviz2',
         executable='rviz2',
         arguments=['-d', str(SHARE / 'config' / 'completion.rviz'), *frame],
+        parameters=[{'use_sim_time': chosen.get('use_sim_time', False)}],
         remappings=[*shown, ('/points', topics.points or 'points')],
         **common,
     )

@@ -14,7 +14,6 @@ from depth_kd_ros import launching
 from depth_kd_ros.launching import ArgumentError
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 
@@ -132,17 +131,17 @@ def builtin(given, topics, out, split_mb, **process):
             f'install ros-<distro>-tf2-msgs, or give transforms:=none'
         )
     zstd = 'chunk' if given['storage'] == 'mcap' else 'message'
-    texts = {
+    parameters = {
         **topics,
         'out': str(out),
         'storage': given['storage'],
         'compression': zstd if given['compression'] == 'zstd' else 'none',
+        'split_size_mb': split_mb,
     }
-    parameters = {name: ParameterValue(text, value_type=str) for name, text in texts.items()}
     return Node(
         package=PACKAGE,
         executable='bag_recorder_node',
-        parameters=[{**parameters, 'split_size_mb': split_mb}],
+        parameters=[parameters],
         output='screen',
         **process,
     )

@@ -45,6 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
         FASTRTPS_DEFAULT_PROFILES_FILE=str(PROFILE),
         MPLBACKEND='Agg',
         OMP_WAIT_POLICY='PASSIVE',
+        PYTHONPATH=os.pathsep.join(  # child processes run the code that pytest runs
+            [str(ROOT), str(ROOT / 'training'), *filter(None, [os.environ.get('PYTHONPATH')])]
+        ),
         ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
         ROS_DOMAIN_ID=str(domain),
         ROS_LOCALHOST_ONLY='1',

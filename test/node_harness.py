@@ -22,7 +22,7 @@ import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data, QoSProfile
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 
 LIMIT_S = 90.0
@@ -36,8 +36,17 @@ class Harness:
     `depth` maps stamps (ns) to depth (H, W) m with 0 = none; `health` is the newest diagnostics.
     """
 
-    def __init__(self, log: Path, outputs: tuple[str, ...] = ('depth',), **settings: Any) -> None:
+    def __init__(
+        self,
+        log: Path,
+        outputs: tuple[str, ...] = ('depth',),
+        topics: dict[str, str] | None = None,
+        environment: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         self.log, self.namespace = log, f'/h{next(_names)}'
+        self._topics = {name: name for name in ('image', 'camera_info', 'points')} | (topics or {})
+        self._environment = environment
         self.received: dict[str, list[Any]] = {name: [] for name in outputs}
         self.depth: dict[int, np.ndarray] = {}
         self.health: dict[str, Any] = {}
@@ -49,11 +58,14 @@ class Harness:
         words = ['--ros-args', '-r', f'__ns:={self.namespace}']
         for name, value in self._settings.items():
             words += ['-p', f'{name.replace("__", ".")}:={json.dumps(value)}']
+        for name, topic in self._topics.items():
+            words += ['-r', f'{name}:={topic}']
         self._file = self.log.open('w')
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'depth_kd_ros.nodes.completion_node', *words],
             stdout=self._file,
             stderr=subprocess.STDOUT,
+            env=self._environment,
         )
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
@@ -67,10 +79,10 @@ class Harness:
                 kind, topic, lambda m, n=name: self._on_output(n, m), reliable
             )
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_health, 10)
+        kinds = {'image': Image, 'camera_info': CameraInfo, 'points': PointCloud2}
         self.senders = {
-            'image': self.node.create_publisher(Image, 'image', reliable),
-            'camera_info': self.node.create_publisher(CameraInfo, 'camera_info', reliable),
-            'points': self.node.create_publisher(PointCloud2, 'points', reliable),
+            name: self.node.create_publisher(kind, self._topics[name], reliable)
+            for name, kind in kinds.items()
         }
         try:
             self.until(self._connected)

@@ -42,6 +42,8 @@ name = pathlib.Path(sys.argv[0]).name
 folder, end = pathlib.Path(os.environ['REPORTS']), time.monotonic() + 30
 (folder / (name + '.part')).write_text(json.dumps(report))
 (folder / (name + '.part')).rename(folder / (name + '.json'))
+if name == os.environ.get('FAILS'):
+    sys.exit(2)
 while len(list(folder.glob('*.json'))) < int(os.environ['PROCESSES']) and time.monotonic() < end:
     time.sleep(0.01)  # the first to end would end the others
 """
@@ -253,6 +255,13 @@ def test_bag_alone_is_enough(reports, street):
     }
 
 
+def test_a_player_that_fails_ends_the_launch(reports, street, monkeypatch, caplog):
+    monkeypatch.setenv('FAILS', 'bag_player_node')
+    reports(COMPLETION, processes=3, bag=street[0])  # the node would wait for a third
+    ended = [text for text in caplog.messages if 'shutting down' in text]
+    assert re.match(r'process\[bag_player_node-\d+\] was required', ended[0])
+
+
 @pytest.mark.parametrize('value', ['shared_memory', 'keep', 'other'])
 def test_middleware_profile(reports, tmp_path, value):
     (tmp_path / 'other.xml').touch()
@@ -342,6 +351,7 @@ def test_rviz_shows_the_outputs_of_the_namespace(reports, prefix, tmp_path, monk
     assert names['/depth_registered/points'] == 'depth_registered/points'  # relative: /front/...
     assert viewer['argv'][:1] == ['-d']
     assert viewer['argv'][2:4] == ['-f', box_world.CAMERA_FRAME]
+    assert parameters(viewer) == {'use_sim_time': True}
 
 
 def test_record_needs_ros2bag(monkeypatch, prefix):
@@ -375,20 +385,37 @@ def test_record_with_rosbag2(reports, prefix, tmp_path, monkeypatch, given, word
     assert [name for name in others if re.search(argv[-1], name)] == []
 
 
-def test_record_with_the_builtin_recorder(reports, tmp_path):
+def test_record_with_the_builtin_recorder(reports, tmp_path, monkeypatch):
+    (tmp_path / 'tf2_msgs').mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     started = reports(
         RECORD, image='/cam/image/compressed', points='/lidar', recorder='builtin',
-        transforms='none', out=tmp_path / 'new', compression='zstd', split_size_mb='500',
+        out=tmp_path / 'new', compression='zstd', split_size_mb='500',
     )  # fmt: skip
     assert parameters(started['bag_recorder_node']) == {
         'image': '/cam/image/compressed',
         'points': '/lidar',
         'camera_info': '/cam/camera_info',
+        'tf': '/tf',
+        'tf_static': '/tf_static',
         'out': str(tmp_path / 'new'),
         'storage': 'mcap',
         'compression': 'chunk',
         'split_size_mb': 500,
     }
+
+
+def test_the_builtin_recorder_without_tf2_msgs(reports, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'tf2_msgs', None)
+    given = {
+        'image': '/image', 'points': '/lidar', 'recorder': 'builtin', 'out': tmp_path / 'new',
+        'storage': 'sqlite3', 'compression': 'zstd',
+    }  # fmt: skip
+    text = refused(RECORD, **given, transforms='static')
+    assert re.match(r'transforms:=static, but .* tf2_msgs .* or give transforms:=none$', text)
+    chosen = parameters(reports(RECORD, **given, transforms='none')['bag_recorder_node'])
+    assert not {'tf', 'tf_static'} & set(chosen)
+    assert (chosen['storage'], chosen['compression']) == ('sqlite3', 'message')
 
 
 def test_record_never_writes_into_an_existing_folder(tmp_path):

@@ -166,7 +166,7 @@ def test_bag_without_tf_static(bag_with):
 
 
 def test_bad_bags_and_files_name_the_argument(tmp_path):
-    with pytest.raises(ArgumentError, match=r'^bag:=/none: nothing at /none; give an existing'):
+    with pytest.raises(ArgumentError, match=r'^bag:=/none: nothing at /none; give a rosbag2'):
         streams(bag='/none')
     with pytest.raises(ArgumentError, match=f'^bag:={tmp_path}: '):
         streams(bag=tmp_path)

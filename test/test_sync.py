@@ -21,7 +21,7 @@ def lidar(count, rate_hz=10, start_ms=0):
 
 
 def camera(count, phase_ms=7, rate_hz=30, start_ms=0):
-    """Stamp images so that every third is `phase_ms` after a cloud, the others 26 and 40 ms off."""
+    """Stamp images: every third is `phase_ms` after a cloud, the others are 26 and 40 ms away."""
     return [(start_ms + phase_ms) * MS + k * 10**9 // rate_hz for k in range(count)]
 
 
@@ -63,7 +63,9 @@ def nearest_pairs(references, partners, slop):
     """Match by brute force with everything known (stamps in ns, offset 0)."""
     pairs, used = [], -math.inf
     for place, reference in enumerate(references):
-        gap, best = min(((abs(p - reference), p) for p in partners if p > used), default=(slop + 1, 0))
+        gap, best = min(
+            ((abs(p - reference), p) for p in partners if p > used), default=(slop + 1, 0)
+        )
         if gap <= slop and all(abs(best - later) >= gap for later in references[place:]):
             pairs.append((reference, best))
             used = best
@@ -125,7 +127,7 @@ def test_200_of_200_over_a_bag_looped_once(phase_ms, late_ms, late_kind, jitter_
     assert_all_accounted_for(matcher)
 
 
-@pytest.mark.parametrize('seconds', [0.5, 2.0, 3600.0])
+@pytest.mark.parametrize('seconds', [0.3, 2.0, 3600.0])
 def test_loop_under_simulated_time_that_jumps_back_too(seconds):
     """The caller's clock shows the bag's time, so it goes back with every pass."""
     matcher, count = Matcher(0.05), round(min(seconds, 20) * 10)
@@ -146,6 +148,15 @@ def test_a_bag_that_is_looped_many_times_loses_nothing_and_keeps_little():
     assert (counts['reference_matched'], counts['reference_waiting']) == (1000, 0)
     assert counts['partner_waiting'] <= 3
     assert counts['partner_late'] == counts['partner_overflow'] == 0
+
+
+def test_a_lidar_that_was_off_for_a_whole_pass_is_matched_from_its_first_cloud_on():
+    matcher = Matcher(0.05)
+    events = arrivals(lidar(20), 'cloud', lag_ms=20)
+    events += arrivals(lidar(20), 'cloud', lag_ms=20, start_ms=4000)
+    for start_ms in (0, 2000, 4000):
+        events += arrivals(camera(60), 'image', start_ms=start_ms)
+    assert [p.reference_ns for p in play(matcher, events)] == lidar(20) * 2
 
 
 def test_200_of_200_with_the_lidar_120_ms_late_in_arrival():
@@ -180,7 +191,7 @@ def test_equal_stamps_fire_at_once_with_no_slop_and_others_never():
 
 
 def test_decides_without_a_frame_of_latency():
-    """Nearest so far 7 ms before: the next, due 26 ms after, is not awaited; due 20 ms after, it is."""
+    """7 ms before: the next, due 26 ms after, is not awaited; 17 before and 16 after: it is."""
     matcher = Matcher(0.05)
     for stamp_ms in (27, 60, 93):
         assert matcher.add_partner(stamp_ms * MS, stamp_ms, 0.0) == []
@@ -205,6 +216,36 @@ def test_waits_no_longer_than_max_wait():
     assert matcher.poll(10.1875) == []
     assert matcher.counters['reference_waiting'] == 0
     assert matcher.counters['reference_no_partner'] == 1
+
+
+def test_an_image_that_comes_after_its_cloud_was_given_up_is_late():
+    matcher = Matcher(0.05, max_wait_s=0.125)
+    matcher.add_reference(100 * MS, None, 10.0)
+    assert len(matcher.add_partner(130 * MS, None, 10.0)) == 1
+    matcher.add_reference(140 * MS, None, 10.0)
+    assert matcher.poll(10.125) == []
+    for stamp_ms in (120, 135, 140):
+        assert matcher.add_partner(stamp_ms * MS, None, 10.2) == []
+    assert matcher.counters['partner_late'] + matcher.counters['partner_duplicate'] == 3
+    matcher.add_partner(150 * MS, None, 10.2)
+    assert len(matcher.add_reference(150 * MS, None, 10.2)) == 1
+
+
+def test_does_not_wait_where_the_next_image_is_beyond_the_slop_too():
+    matcher = Matcher(0.005)
+    for stamp_ms in (13, 46, 79):
+        matcher.add_partner(stamp_ms * MS, None, 0.0)
+    matcher.add_reference(100 * MS, None, 0.0)  # 21 ms after one, 12 ms before the next
+    assert matcher.counters['reference_no_partner'] == 1
+
+
+def test_two_clouds_close_together_do_not_delay_those_after_them():
+    matcher = Matcher(0.05)
+    for stamp_ms in (*range(0, 1000, 100), 901):
+        matcher.add_reference(stamp_ms * MS, None, stamp_ms / 1e3)
+    matcher.poll(2.0)
+    matcher.add_reference(2000 * MS, None, 2.0)
+    assert len(matcher.add_partner(2007 * MS, None, 2.0)) == 1
 
 
 def test_a_cloud_out_of_order_does_not_prolong_the_wait_of_another():
@@ -332,14 +373,27 @@ def test_counts_every_way_of_loss():
     }  # fmt: skip
 
 
-def test_reset_forgets_all_stamps_and_keeps_the_counters():
+def test_reset_drops_what_waits_and_keeps_the_counters():
     matcher = Matcher(0.05)
     matcher.add_reference(100 * MS, 'old', 0.0)
     matcher.reset()
     assert matcher.add_partner(100 * MS, 'image', 0.0) == []
     assert matcher.add_reference(100 * MS, 'new', 0.0)[0].reference == 'new'
+    matcher.reset()
+    matcher.add_partner(100 * MS, 'image', 0.0)
+    assert matcher.add_reference(100 * MS, 'again', 0.0)[0].reference == 'again'
     assert matcher.counters['reference_reset'] == 1
-    assert matcher.counters['reference_received'] == 2
+    assert matcher.counters['reference_received'] == 3
+
+
+def test_a_reset_when_the_clock_jumps_costs_only_what_waits_then():
+    matcher = Matcher(0.05)
+    events = arrivals(camera(300), 'image') + arrivals(lidar(100), 'cloud', lag_ms=120)
+    under_way = [(t - 10, *rest) for t, *rest in events if t >= 10]  # arrive in the next pass
+    assert len(play(matcher, [event for event in events if event[0] < 10])) == 99
+    matcher.reset()
+    pairs = play(matcher, under_way + events)
+    assert [p.reference_ns for p in pairs] == lidar(100)
 
 
 @pytest.mark.parametrize('kind', ['image', 'cloud'])
@@ -405,94 +459,15 @@ def test_refuses_a_stamp_in_seconds_before_it_counts_anything(kind):
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        ({'slop_s': -0.1}, r'slop_s is -0.1: give a finite number, 0 or more'),
+        ({'slop_s': -0.1}, r'slop_s is -0.1: give a finite number >= 0'),
         ({'slop_s': math.nan}, r'slop_s is nan: give a finite number'),
         ({'slop_s': math.inf}, r'slop_s is inf: give a finite number'),
         ({'offset_s': math.nan}, r'offset_s is nan: give a finite number'),
         ({'offset_s': -math.inf}, r'offset_s is -inf: give a finite number'),
-        ({'max_wait_s': -1}, r'max_wait_s is -1: give a finite number, 0 or more'),
-        ({'queue_size': 0}, r'queue_size is 0: give a finite number, 1 or more'),
+        ({'max_wait_s': -1}, r'max_wait_s is -1: give a finite number >= 0'),
+        ({'queue_size': 0}, r'queue_size is 0: give a finite number >= 1'),
     ],
 )
 def test_refuses_a_bad_setting_by_name(settings, message):
     with pytest.raises(ValueError, match=message):
         Matcher(**({'slop_s': 0.05} | settings))
-
-
-def regular(rng, count, gap_ns):
-    """Give a stream with gaps of 1, 2 or 3 times `gap_ns` that shows its rate at the start."""
-    gaps = [gap_ns] * 3 + [gap_ns * rng.choice((1, 1, 1, 2, 3)) for _ in range(count)]
-    start = rng.randrange(-gap_ns, gap_ns)
-    return [start + total for total in itertools.accumulate(gaps)]
-
-
-@pytest.mark.parametrize('seed', range(60))
-def test_any_interleaving_gives_the_truly_nearest_image(seed):
-    """Clouds are at least 2 x slop apart here, so that no image has two clouds to choose from."""
-    rng = random.Random(seed)
-    cloud_gap, image_gap = rng.randrange(2, 200) * MS, rng.randrange(1, 200) * MS
-    clouds, images = regular(rng, 60, cloud_gap), regular(rng, 60, image_gap)
-    slop_ns = rng.randrange(cloud_gap // 2 + 1)
-    matcher = Matcher(slop_ns / 1e9, max_wait_s=1e9, queue_size=1000)
-    queues = {'cloud': clouds[::-1], 'image': images[::-1]}
-    pairs = []
-    while any(queues.values()):
-        kind = rng.choice([kind for kind, queue in queues.items() if queue])
-        add = matcher.add_reference if kind == 'cloud' else matcher.add_partner
-        pairs += add(queues[kind].pop(), None, 0.0)
-    pairs += matcher.flush()
-    expected = nearest_pairs(clouds, images, slop_ns)
-    assert [(p.reference_ns, p.partner_ns) for p in pairs] == expected
-    assert_all_accounted_for(matcher)
-
-
-@pytest.mark.parametrize('seed', range(40))
-def test_clouds_share_images_as_by_brute_force(seed):
-    rng = random.Random(seed)
-    clouds = sorted(rng.sample(range(5000), 60))
-    images = regular(rng, 60, rng.choice((3, 30, 90)))
-    slop_ns = rng.choice((1, 30, 100, 1000))
-    matcher = Matcher(slop_ns / 1e9, max_wait_s=1e9, queue_size=1000)
-    for stamp in clouds:
-        assert matcher.add_reference(stamp, None, 0.0) == []
-    pairs = [pair for stamp in images for pair in matcher.add_partner(stamp, None, 0.0)]
-    pairs += matcher.flush()
-    expected = nearest_pairs(clouds, images, slop_ns)
-    assert [(p.reference_ns, p.partner_ns) for p in pairs] == expected
-
-
-@pytest.mark.parametrize('seed', range(40))
-def test_invariants_hold_whatever_comes(seed):
-    """Random stamps out of order, twice, in loops, with stalls, polls, flushes and resets."""
-    rng = random.Random(seed)
-    offset_ns, slop_ns = rng.randrange(-200, 200) * MS, rng.randrange(0, 60) * MS
-    matcher = Matcher(slop_ns / 1e9, offset_ns / 1e9, 0.1, rng.choice((1, 2, 5, 30)))
-    used, emitted, last, base_ms, now_s = set(), 0, -math.inf, 0.0, 0.0
-    loops = falls = 0
-    for number in range(1500):
-        base_ms, now_s = base_ms + rng.expovariate(1 / 15), now_s + rng.expovariate(1 / 0.015)
-        event = rng.random()
-        if event < 0.002:
-            base_ms -= rng.choice((100, 1000, 5000))
-            loops += 1
-        stamp = round(base_ms + rng.choice((0, 0, 0, rng.uniform(-120, 120)))) * MS
-        if event < 0.3:
-            pairs = matcher.add_reference(stamp, number, now_s)
-        elif event < 0.97:
-            pairs = matcher.add_partner(stamp, number, now_s)
-        elif event < 0.995:
-            pairs = matcher.poll(now_s)
-        else:
-            pairs = matcher.flush() if event < 0.998 else matcher.reset() or []
-            last = -math.inf if event >= 0.998 else last  # a reset
-        for pair in pairs:
-            assert abs(pair.skew_ns) <= slop_ns
-            assert pair.skew_ns == pair.partner_ns - pair.reference_ns - offset_ns
-            assert not {pair.reference, pair.partner} & used
-            used |= {pair.reference, pair.partner}
-            falls += pair.partner_ns <= last
-            last = pair.partner_ns
-        emitted += len(pairs)
-        assert falls <= loops
-        assert_all_accounted_for(matcher)
-        assert matcher.counters['reference_matched'] == emitted

@@ -1,16 +1,18 @@
-"""Column by column linear in inverse depth between successive beams."""
+"""Column by column, linear in inverse depth between successive beams."""
 
 import cv2
 from depth_kd_ros.classical.linear_inverse import inverse
 import numpy as np
+
+BORDER_MEAN_PX = 65  # columns whose outermost points are averaged for the image's upper, lower row
 
 
 def complete(sparse_depth: np.ndarray) -> np.ndarray:
     """
     Interpolate (H, W) m up and down the image columns, in 1/m.
 
-    Points are first widened along their row to close the gaps within a beam; above the first and
-    below the last point a column is constant; columns without points lie between their neighbours.
+    Points are first widened along their row to close the gaps within a beam. Beyond its outermost
+    points a column runs towards the mean of its neighbours'; one without points lies between them.
     A 5x5 median removes the streaks of single columns; the points keep their depth.
     """
     given = inverse(sparse_depth)
@@ -28,18 +30,19 @@ def _reach_px(sparse_depth: np.ndarray) -> int:
     pixel = np.flatnonzero(sparse_depth > 0)
     row = pixel // sparse_depth.shape[1]
     gap = np.diff(pixel)[np.diff(row) == 0]
-    spacing = np.median(gap) if gap.size else 1
+    spacing = np.median(gap) if gap.size else np.inf
     scattered = np.sqrt(sparse_depth.size / pixel.size)  # the mean distance without any beams
     return int(np.ceil(min(spacing, scattered) / 2))
 
 
 def _along(columns: np.ndarray) -> np.ndarray:
-    """Interpolate each row of (N, H), 0 = none, at least one per row; constant beyond its ends."""
+    """Interpolate each row of (N, H), 0 = none, at least one per row."""
     each, height = np.arange(len(columns)), columns.shape[1]
     known = columns > 0
     ends = columns.copy()
-    ends[:, 0] = columns[each, known.argmax(1)]
-    ends[:, -1] = columns[each, height - 1 - known[:, ::-1].argmax(1)]
+    for end, outermost in (0, known.argmax(1)), (-1, height - 1 - known[:, ::-1].argmax(1)):
+        mean = cv2.blur(columns[each, outermost][:, None], (1, BORDER_MEAN_PX))[:, 0]
+        ends[:, end] = np.where(known[:, end], columns[:, end], mean)
     knot = np.flatnonzero(ends > 0)
     value = ends.ravel()[knot]
     count = np.diff(knot, append=ends.size)  # of pixels from this knot to the next
@@ -55,8 +58,8 @@ def _across(columns: np.ndarray, at: np.ndarray, width: int) -> np.ndarray:
     """Interpolate columns (N, H) known at the places (N,) to all places: (width, H) float32."""
     if len(at) == width:
         return columns
-    place = np.interp(np.arange(width), at, np.arange(len(at)))[:, None]
-    left = np.floor(place).astype(np.int64)
+    place = np.interp(np.arange(width), at, np.arange(len(at)))
+    left = place.astype(np.int64)
     right = np.minimum(left + 1, len(at) - 1)
-    part = (place - left).astype(np.float32)
-    return columns[left[:, 0]] * (1 - part) + columns[right[:, 0]] * part
+    part = (place - left).astype(np.float32)[:, None]
+    return columns[left] * (1 - part) + columns[right] * part

@@ -7,6 +7,8 @@ import numpy as np
 # Half side of the square that Subdiv2D triangulates in. Its corners must be so far away that no
 # sliver along the convex hull is lost to them: 2^20 lost one in 37,000 random layouts, 2^22 none.
 REACH_PX = 1 << 22
+# Points are inserted strip by strip of columns: each is then close to the one before it.
+STRIP_PX = 16
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -35,7 +37,8 @@ def complete(sparse_depth: np.ndarray) -> np.ndarray:
 def _edges(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Triangulate pixels (N,), (N,); give the edges (E, 4) as x0, y0, x1, y1 with x0 <= x1."""
     subdivision = cv2.Subdiv2D((-REACH_PX, -REACH_PX, 2 * REACH_PX, 2 * REACH_PX))
-    subdivision.insert(np.stack((x, y), 1).astype(np.float32))  # fastest in column order
+    order = np.argsort(x // STRIP_PX * (y.max() + 1) + y, kind='stable')
+    subdivision.insert(np.stack((x, y), 1)[order].astype(np.float32))
     edges = subdivision.getEdgeList().reshape(-1, 4)
     edges = edges[(edges >= 0).all(1)].astype(np.int64)  # without those to the outer corners
     return np.where(edges[:, :1] <= edges[:, 2:3], edges, edges[:, [2, 3, 0, 1]])

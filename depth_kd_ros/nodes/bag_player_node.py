@@ -68,18 +68,12 @@ def settings_of(job: Job) -> Settings:
     if settings.reliability not in RELIABILITIES:
         known = ', '.join(RELIABILITIES)
         raise ValueError(f'parameter reliability = {settings.reliability!r}: one of {known}')
-    for name, value, good in (
-        ('rate', settings.rate, 0 < settings.rate < math.inf),
-        ('start_offset_s', settings.start_offset_s, 0 <= settings.start_offset_s < math.inf),
-        (
-            'wait_for_subscribers',
-            settings.wait_for_subscribers,
-            settings.wait_for_subscribers >= 0,
-        ),
-        ('wait_s', settings.wait_s, settings.wait_s >= 0),
-    ):
-        if not good:
-            raise ValueError(f'parameter {name} = {value}: a positive number expected')
+    if not 0 < settings.rate < math.inf:
+        raise ValueError(f'parameter rate = {settings.rate}: a positive number expected')
+    for name in ('start_offset_s', 'wait_for_subscribers', 'wait_s'):
+        value = getattr(settings, name)
+        if not 0 <= value < math.inf:
+            raise ValueError(f'parameter {name} = {value}: 0 or more expected')
     return settings
 
 
@@ -114,6 +108,8 @@ class Player:
             lonely = [t for t in lonely if self._publishers[t].get_subscription_count() < wanted]
             if not lonely or time.monotonic() > deadline:
                 break
+            if self._clock:  # nodes with use_sim_time may need a time to come up
+                self._clock.publish(Clock(clock=self._bag_time(0.0)))
             self._job.spin(0.05)
         if lonely and not self._job.stopped:
             self._job.log.warning(

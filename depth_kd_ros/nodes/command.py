@@ -45,11 +45,13 @@ class Job:
             value = str(value)
         elif is_list and isinstance(value, str):
             value = [value]
-        strings = not is_list or all(isinstance(item, str) for item in value)
-        if type(value) is not type(default) or not strings:
+        good = type(value) is type(default)
+        if not good or (is_list and not all(isinstance(item, str) for item in value)):
             kind = 'list of strings' if is_list else type(default).__name__
             raise ValueError(f'parameter {name} = {value!r}: {kind} expected; {description}')
-        return [item for item in value if item] if is_list else value
+        if is_list:
+            value = [item for item in value if item]
+        return value
 
 
 def run(name: str, work: Callable[[Job], None], args: Sequence[str] | None) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 import resource
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from depth_kd_ros.completer import Completion
 from depth_kd_ros.messages import stamp_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+if TYPE_CHECKING:
+    from depth_kd_ros.completer import Completion
 
 PERIOD_S = 1.0
 SILENT_ADVICE = (

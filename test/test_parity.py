@@ -1,0 +1,69 @@
+"""The live node and the offline command give the same depth for the same frame."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import box_world
+from depth_kd_ros.bags import Bag
+from depth_kd_ros.cli import app
+from node_harness import Harness
+import numpy as np
+import pytest
+from random_checkpoint import write as write_checkpoint
+from typer.testing import CliRunner
+
+TOLERANCE_M = 1e-5
+MODELS = ('linear', 'lspkd')
+
+
+def played(bag_path, log, model):
+    """Play a bag through the live node and give its depth by stamp."""
+    with Bag(bag_path) as bag:
+        topics = {kind: bag.find_topic(kind) for kind in ('image', 'points', 'camera_info')}
+        T = bag.extrinsics(bag.frame_id(topics['image']), bag.frame_id(topics['points']))
+    settings = {
+        'model': model, 'device': 'cpu', 'extrinsics.source': 'parameter',
+        'extrinsics.T_cam_lidar': [float(v) for v in T.ravel()],
+    }  # fmt: skip
+    with Harness(log, topics=topics, **settings) as node:
+        play = ['-p', f'bag:={bag_path}', '-p', 'rate:=0.3']
+        command = [sys.executable, '-m', 'depth_kd_ros.nodes.bag_player_node', '--ros-args', *play]
+        player = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            node.until(lambda: player.poll() is not None, 240)
+            node.until(lambda: node.count('frames_out') == len(node.depth) > 0)
+        finally:
+            player.kill()
+            player.communicate()
+    return node.depth
+
+
+def completed(bag_path, out, model):
+    """Complete a bag offline and give its depth by stamp."""
+    words = ['complete', str(bag_path), '--out', str(out), '--format', 'npy', '--model', model]
+    result = CliRunner().invoke(app, [*words, '--device', 'cpu'])
+    assert result.exit_code == 0, result.output
+    return {int(path.stem): np.load(path) for path in out.iterdir()}
+
+
+def compare(bag_path, tmp_path, model, least):
+    name = str(write_checkpoint(tmp_path / 'lspkd.safetensors')) if model == 'lspkd' else model
+    live = played(bag_path, tmp_path / 'log', name)
+    offline = completed(bag_path, tmp_path / 'out', name)
+    assert len(set(live) & set(offline)) >= least
+    for stamp, depth in live.items():
+        assert np.abs(depth - offline[stamp]).max() <= TOLERANCE_M
+    assert all(depth.min() > 0 and depth.std() > 0 for depth in live.values())
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_live_equals_offline(tmp_path, model):
+    box_world.write(tmp_path / 'bag', count=6)
+    compare(tmp_path / 'bag', tmp_path, model, least=5)
+
+
+@pytest.mark.parametrize('model', MODELS)
+def test_live_equals_offline_on_real_data(shared_data, tmp_path, model):
+    compare(shared_data / 'kitti_0926_bag', tmp_path, model, least=19)
