@@ -112,7 +112,7 @@ def start(context):
     )
     actions = [completion]
     if given['bag']:
-        actions.append(player(given, common))
+        actions.append(player(given, topics, common))
     if given['rviz'] == 'true':
         actions.append(rviz(topics, rig, chosen, common))
     lines = [*report(given, topics, rig)]
@@ -137,7 +137,7 @@ def overrides(given, topics, rig):
     return result
 
 
-def player(given, common):
+def player(given, topics, common):
     """Play the bag, with its clock."""
     start_s = launching.number('bag_start_offset_s', given['bag_start_offset_s'], 0.0)
     parameters = {
@@ -146,6 +146,7 @@ def player(given, common):
         'loop': given['bag_loop'] == 'true',
         'start_offset_s': start_s,
         'clock': True,
+        'wait_for': [topics.image, topics.points, topics.camera_info],
     }
     return Node(
         package=PACKAGE,

@@ -231,6 +231,16 @@ def test_an_image_that_comes_after_its_cloud_was_given_up_is_late():
     assert len(matcher.add_reference(150 * MS, None, 10.2)) == 1
 
 
+def test_partner_stamps_increase_though_a_cloud_before_the_last_image_found_none():
+    matcher = Matcher(0.05, max_wait_s=0.125)
+    matcher.add_reference(100 * MS, None, 10.0)
+    assert len(matcher.add_partner(130 * MS, None, 10.0)) == 1
+    matcher.add_reference(120 * MS, None, 10.0)
+    assert matcher.poll(10.125) == []
+    assert matcher.add_partner(125 * MS, None, 10.2) == []
+    assert matcher.add_reference(126 * MS, None, 10.2) == matcher.flush() == []
+
+
 def test_does_not_wait_where_the_next_image_is_beyond_the_slop_too():
     matcher = Matcher(0.005)
     for stamp_ms in (13, 46, 79):

@@ -1,8 +1,8 @@
 """
 Classical depth completion: no weights, no image; the floor that networks must beat.
 
-One method per file; the file's name is the method's name. Its `complete` may assume a contiguous
-(H, W) float32 map in metres with at least one point; `find` adds the contract all methods keep.
+One method per file; the file's name is the method's name. Its `complete` may assume a float32 map
+(H, W) in metres with at least one point; `find` adds the contract that all methods keep.
 """
 
 from __future__ import annotations
@@ -64,5 +64,5 @@ def _complete(method: ModuleType, sparse_depth: np.ndarray) -> np.ndarray:
     if farthest == 0:
         return np.zeros_like(sparse_depth)
     nearest = np.min(sparse_depth, initial=farthest, where=sparse_depth > 0)
-    dense = method.complete(np.ascontiguousarray(sparse_depth))
+    dense = method.complete(sparse_depth)
     return np.clip(dense, nearest, farthest, out=dense)

@@ -1,5 +1,7 @@
 """Linear over the Delaunay triangles of the points, nearest outside their hull."""
 
+from typing import Any
+
 import cv2
 from depth_kd_ros.classical import nearest
 import numpy as np
@@ -36,7 +38,7 @@ def complete(sparse_depth: np.ndarray) -> np.ndarray:
 
 def _edges(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Triangulate pixels (N,), (N,); give the edges (E, 4) as x0, y0, x1, y1 with x0 <= x1."""
-    subdivision = cv2.Subdiv2D((-REACH_PX, -REACH_PX, 2 * REACH_PX, 2 * REACH_PX))
+    subdivision: Any = cv2.Subdiv2D((-REACH_PX, -REACH_PX, 2 * REACH_PX, 2 * REACH_PX))
     order = np.argsort(x // STRIP_PX * (y.max() + 1) + y, kind='stable')
     subdivision.insert(np.stack((x, y), 1)[order].astype(np.float32))
     edges = subdivision.getEdgeList().reshape(-1, 4)

@@ -6,9 +6,7 @@ import numpy as np
 
 def inverse(sparse_depth: np.ndarray) -> np.ndarray:
     """Invert depth (H, W) m to 1/m; 0 stays 0."""
-    return np.divide(
-        1, sparse_depth, out=np.zeros_like(sparse_depth), where=sparse_depth > 0
-    )
+    return np.divide(1, sparse_depth, out=np.zeros_like(sparse_depth), where=sparse_depth > 0)
 
 
 def complete(sparse_depth: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ def complete(sparse_depth: np.ndarray) -> np.ndarray:
     """
     Give every pixel of (H, W) m the depth of the nearest point in the image.
 
-    Distances are those of a 5x5 chamfer mask, within 2 % of Euclidean (Borgefors 1986).
+    By the 5x5 chamfer distance (Borgefors 1986): where two points are almost equally far, the one
+    taken may be up to 4 % farther. It errs as the exact transform does, in less than half the time.
     """
     valid = sparse_depth > 0
     label = cv2.distanceTransformWithLabels(

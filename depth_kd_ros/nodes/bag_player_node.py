@@ -41,6 +41,7 @@ class Settings:
     clock: bool
     reliability: str
     wait_for_subscribers: int
+    wait_for: list[str]
     wait_s: float
 
 
@@ -60,6 +61,11 @@ def settings_of(job: Job) -> Settings:
             'wait_for_subscribers',
             1,
             'Subscribers each camera and LiDAR topic waits for; 0: none.',
+        ),
+        wait_for=job.setting(
+            'wait_for',
+            [],
+            'Topics that wait for subscribers; empty: every camera and LiDAR topic.',
         ),
         wait_s=job.setting('wait_s', 30.0, 'Longest wait for subscribers in seconds.'),
     )
@@ -99,10 +105,11 @@ class Player:
         self._zero_s = self._next_tick_s = self._next_report_s = self._behind_s = 0.0
 
     def wait_for_subscribers(self) -> None:
-        """Wait until the camera and LiDAR topics have subscribers, `wait_s` at most."""
+        """Wait until `wait_for`, else camera and LiDAR topics, have subscribers; `wait_s` at most."""
         wanted = self._settings.wait_for_subscribers
         deadline = time.monotonic() + self._settings.wait_s
-        topics = [t for t in self._publishers if self._bag.topics[t].type in SENSOR_TYPES]
+        sensors = [t for t in self._publishers if self._bag.topics[t].type in SENSOR_TYPES]
+        topics = [t for t in self._publishers if t in self._settings.wait_for] or sensors
         lonely = topics
         while not self._job.stopped:
             lonely = [t for t in lonely if self._publishers[t].get_subscription_count() < wanted]

@@ -20,7 +20,7 @@ STOP_LATENCY_S = 0.1  # a signal is noticed between two waits
 class Job:
     """The node and its executor; `stopped` turns true with SIGINT or SIGTERM."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Any) -> None:
         self.node, self.log, self.stopped = node, node.get_logger(), False
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
@@ -54,8 +54,13 @@ class Job:
         return value
 
 
-def run(name: str, work: Callable[[Job], None], args: Sequence[str] | None) -> int:
-    """Do `work` in a node; return 0, or 2 after printing a ValueError or OSError as a sentence."""
+def run(
+    name: str,
+    work: Callable[[Job], None],
+    args: Sequence[str] | None,
+    make: Callable[[str], Any] = Node,
+) -> int:
+    """Do `work` in the node that `make(name)` gives; return 0, or 2 after printing a ValueError or OSError as a sentence."""
     jobs: list[Job] = []
     signals = []
 
@@ -66,7 +71,7 @@ def run(name: str, work: Callable[[Job], None], args: Sequence[str] | None) -> i
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        node = _start(name, args)
+        node = _start(name, args, make)
         jobs.append(Job(node))
         jobs[0].stopped = bool(signals)
         work(jobs[0])
@@ -82,9 +87,9 @@ def run(name: str, work: Callable[[Job], None], args: Sequence[str] | None) -> i
     return 0
 
 
-def _start(name: str, args: Sequence[str] | None) -> Node:
+def _start(name: str, args: Sequence[str] | None, make: Callable[[str], Any]) -> Any:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        return Node(name)
+        return make(name)
     except RuntimeError as error:  # what rcl raises for arguments that it cannot parse
         raise ValueError(f'ROS did not start: {error}') from error

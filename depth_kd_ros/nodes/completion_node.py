@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import sys
 import time
 from typing import Any
@@ -9,16 +10,15 @@ from typing import Any
 from depth_kd_ros.health import Health
 from depth_kd_ros.messages import MessageError
 from depth_kd_ros.nodes import parameters
+from depth_kd_ros.nodes.command import Job, run, STOP_LATENCY_S
 from depth_kd_ros.nodes.decoding import decoder
 from depth_kd_ros.nodes.diagnostics import Diagnostics
 from depth_kd_ros.nodes.inputs import Inputs, Instant
 from depth_kd_ros.nodes.transforms import extrinsics, MissingTransformError
 from depth_kd_ros.nodes.worker import Worker
 from rcl_interfaces.msg import SetParametersResult
-import rclpy
 from rclpy.clock import ClockChange, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -186,33 +186,23 @@ class CompletionNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until it is stopped; exit code 1 where it cannot start."""
-    rclpy.init(args=args)
-    executor = SingleThreadedExecutor()
-    node: CompletionNode | None = None
-    try:
-        node = CompletionNode()
-        executor.add_node(node)
-        if node.settings.autostart:
-            node.trigger_configure()
-            if not node.failure:
-                node.trigger_activate()
-            if node.failure:
-                return 1
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except ValueError as error:
-        print(f'completion_node: {error}', file=sys.stderr)
-        return 1
-    finally:
-        if node is not None:
-            if hasattr(node, 'worker'):
-                node.worker.stop()
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+def serve(job: Job) -> None:
+    """Start the node unless it is to wait for transitions, and spin until a signal stops it."""
+    node = job.node
+    if node.settings.autostart:
+        node.trigger_configure()
+        if not node.failure:
+            node.trigger_activate()
+        if node.failure:  # logged by the node
+            raise SystemExit(2)
+    while not job.stopped:
+        job.spin(STOP_LATENCY_S)
+    node.trigger_shutdown()
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; exit code 0 after a signal, 2 where it cannot start."""
+    return run('completion_node', serve, args, lambda _: CompletionNode())
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from depth_kd_ros import extrinsics, pictures
+from depth_kd_ros import launching, pictures
 from depth_kd_ros.bags import Bag
 from depth_kd_ros.nodes.watcher import Watcher
 import rclpy
@@ -25,23 +25,26 @@ import yaml
 
 START_S, PLAY_S, END_S = 120.0, 36000.0, 120.0
 SHEETS = 5
+RATE = 0.5
+CHOICES = (
+    'image', 'points', 'camera_info', 'image_transport', 'extrinsics', 'model', 'device',
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo; exit code 1 where the node or the player failed or nothing came out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('bag', type=Path, help='rosbag2 folder to play')
-    parser.add_argument('--out', type=Path, default=Path('out/demo'), help='folder for the report')
-    parser.add_argument('--model', default='', help='model of the node (default: its own default)')
-    parser.add_argument('--rate', type=float, default=1.0, help='speed of the player')
-    parser.add_argument('--extrinsics', default='bag', help='bag (/tf_static) or a YAML file')
-    parser.add_argument('--image', help='image topic, where the bag has several')
-    parser.add_argument('--points', help='PointCloud2 topic')
-    parser.add_argument('--camera-info', help='CameraInfo topic')
+    parser.add_argument('bag', help='rosbag2 folder to play')
+    parser.add_argument(
+        'choices', nargs='*', metavar='NAME:=VALUE',
+        help=f'as for completion.launch.py: {", ".join(CHOICES)}',
+    )  # fmt: skip
+    parser.add_argument('--out', type=Path, default=Path('out/demo'), help='folder to write to')
+    parser.add_argument('--rate', type=float, default=RATE, help='speed of the player')
     options = parser.parse_args(arguments)
     keep_on_this_machine()
     try:
-        report = run(options)
+        report = run(options, dict(choice.split(':=', 1) for choice in options.choices))
     except (ValueError, OSError, RuntimeError) as error:
         print(f'demo: {error}', file=sys.stderr)
         return 1
@@ -50,37 +53,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
+def run(options: argparse.Namespace, choices: dict[str, str]) -> dict[str, Any]:
     """Play, watch and write the report; RuntimeError names the process that failed and its log."""
+    unknown = set(choices) - set(CHOICES)
+    if unknown:
+        raise ValueError(f'{", ".join(sorted(unknown))}: not among {", ".join(CHOICES)}')
+    given = dict.fromkeys(CHOICES, '') | choices | {'bag': options.bag}
+    topics, rig = launching.streams(given)
     with Bag(options.bag) as bag:
-        topics = {
-            'image': bag.find_topic('image', options.image),
-            'points': bag.find_topic('points', options.points),
-        }
-        topics['camera_info'] = bag.find_topic('camera_info', options.camera_info, topics['image'])
-        image = bag.topics[topics['image']]
-        options.compressed, options.frames = 'Compressed' in image.type, image.count
-        if options.extrinsics == 'bag':
-            frames = bag.frame_id(topics['image']), bag.frame_id(topics['points'])
-            T_cam_lidar = bag.extrinsics(*frames)
-        else:
-            T_cam_lidar = extrinsics.from_file(options.extrinsics).T_cam_lidar
+        frames = bag.topics[topics.image].count
     clear(options.out)
-    settings = {
-        'extrinsics.source': 'parameter',
-        'extrinsics.T_cam_lidar': [float(v) for v in T_cam_lidar.ravel()],
-        'image_transport': 'compressed' if options.compressed else 'raw',
-    }
-    if options.model:
-        settings['model'] = options.model
+    settings = launching.extrinsics_parameters(rig)
+    settings |= {'image_transport': topics.transport}
+    settings |= {name: choices[name] for name in ('model', 'device') if choices.get(name)}
     parameters = options.out / 'parameters.yaml'
     parameters.write_text(yaml.safe_dump({'/**': {'ros__parameters': settings}}))
-    names = {'image/compressed' if options.compressed and n == 'image' else n: t for n, t in topics.items()}
-    remaps = [word for name, topic in names.items() for word in ('-r', f'{name}:={topic}')]
+    remaps = [word for pair in topics.remappings() for word in ('-r', ':='.join(pair))]
     node = start('completion_node', ['--params-file', str(parameters), *remaps], options.out)
     try:
         rclpy.init()
-        watched = watch(node, options, topics)
+        watched = watch(node, options, topics, max(1, frames // SHEETS))
     finally:
         stop(node)
         rclpy.try_shutdown()
@@ -89,13 +81,15 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def keep_on_this_machine() -> None:
     """Keep DDS on this machine, on a domain of its own, with the shared-memory profile."""
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_LOCALHOST_ONLY', '1')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    profile = Path(__file__).parents[2] / 'config' / 'fastdds_shared_memory.xml'
-    if profile.is_file():
-        for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
-            os.environ.setdefault(name, str(profile))
+    shipped = Path(__file__).parents[2] / 'config' / 'fastdds_shared_memory.xml'
+    own = {
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'ROS_LOCALHOST_ONLY': '1',
+        'ROS_DOMAIN_ID': str(1 + os.getpid() % 100),
+        **(launching.profile_environment('shared_memory', shipped) if shipped.is_file() else {}),
+    }
+    for name, value in own.items():
+        os.environ.setdefault(name, value)
 
 
 def clear(out: Path) -> None:
@@ -123,9 +117,11 @@ def stop(process: subprocess.Popen) -> None:
             process.wait()
 
 
-def watch(node: subprocess.Popen, options: argparse.Namespace, topics: dict[str, str]) -> Watcher:
+def watch(
+    node: subprocess.Popen, options: argparse.Namespace, topics: launching.Topics, every: int
+) -> Watcher:
     """Wait for the node, start the player, and watch until the counts of the node stand still."""
-    watcher = Watcher(topics['image'], options.compressed, every=max(1, options.frames // SHEETS))
+    watcher = Watcher(topics.image, topics.transport == 'compressed', every)
     player = None
     try:
         spin(watcher, lambda: watcher.is_heard, START_S, node, options.out)
@@ -151,7 +147,9 @@ def spin(
     while not done():
         rclpy.spin_once(watcher, timeout_sec=0.05)
         if node.poll() is not None:
-            raise RuntimeError(f'the node ended with code {node.returncode}: see {out}/completion_node.log')
+            raise RuntimeError(
+                f'the node ended with code {node.returncode}: see {out}/completion_node.log'
+            )
         if time.monotonic() > end:
             raise RuntimeError(f'nothing more came within {limit_s:.0f} s: see the logs in {out}')
 
@@ -166,7 +164,9 @@ def write_report(options: argparse.Namespace, watcher: Watcher) -> dict[str, Any
             pictures.write(str(options.out / f'{stamp}.png'), sheet)
     (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
     if not report['frames_out']:
-        raise RuntimeError(f'no depth came out: see {options.out}/report.json and the logs beside it')
+        raise RuntimeError(
+            f'no depth came out: see {options.out}/report.json and the logs beside it'
+        )
     return report
 
 

@@ -9,6 +9,7 @@ from typing import Any, TYPE_CHECKING
 
 from depth_kd_ros.messages import stamp_ns
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 
 if TYPE_CHECKING:
     from depth_kd_ros.completer import Completion
@@ -33,7 +34,8 @@ class Diagnostics:
         self._node = node
         self._array = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._frame = node.create_publisher(DiagnosticStatus, '~/frame_status', 10)
-        self._timer = node.create_timer(PERIOD_S, self._publish)
+        clock = Clock(clock_type=ClockType.STEADY_TIME)  # also while a bag's clock stands
+        self._timer = node.create_timer(PERIOD_S, self._publish, clock=clock)
         self._before: Mapping[str, Any] | None = None
 
     def close(self) -> None:
@@ -56,7 +58,10 @@ class Diagnostics:
 
     def _publish(self) -> None:
         node = self._node
-        now = {**node.health.snapshot(), 'lost_in_matching': node.inputs.lost}
+        now = node.health.snapshot()
+        now['dropped'] |= node.inputs.lost
+        if not now['held_out']['points']:
+            del now['held_out']
         level, text = self._judge(now)
         now |= {
             'model': node.completer.model.name, 'model_hash': node.completer.model.hash,
@@ -101,10 +106,10 @@ class Diagnostics:
 def flat(values: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
     """Flatten nested values to dotted keys: latency_ms.infer.p50."""
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flat(value, f'{prefix}{key}.')
         else:
-            yield prefix + key, value
+            yield prefix + key, round(value, 3) if isinstance(value, float) else value
 
 
 def nested(values: Mapping[str, str]) -> dict[str, Any]:

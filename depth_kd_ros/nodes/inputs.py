@@ -10,12 +10,14 @@ from depth_kd_ros.health import Health
 from depth_kd_ros.messages import stamp_ns
 from depth_kd_ros.nodes.parameters import Settings
 from depth_kd_ros.sync import Matcher, Pair
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 POLL_S = 0.01
+NOT_LOST = ('_received', '_matched', '_waiting', '_unused')  # unused: another image was nearer
 
 
 class Instant(NamedTuple):
@@ -61,7 +63,8 @@ class Inputs:
             )  # fmt: skip
             self._subscriptions['image'] = self._subscribe(*image, self._on_image)
             self._subscriptions['points'] = self._subscribe(PointCloud2, 'points', self._on_cloud)
-            self._timer = node.create_timer(POLL_S, self._on_poll)
+            clock = Clock(clock_type=ClockType.STEADY_TIME)  # also while a bag's clock stands
+            self._timer = node.create_timer(POLL_S, self._on_poll, clock=clock)
         else:
             self._matcher, self._timer = None, None
             self._synchronise(settings, image)
@@ -81,8 +84,13 @@ class Inputs:
 
     @property
     def lost(self) -> dict[str, int]:
-        """Count what the matcher lost, by reason."""
-        return dict(self._matcher.counters) if self._matcher else {}
+        """Count the clouds and images that the matcher lost, by reason."""
+        counters = self._matcher.counters if self._matcher else {}
+        fates = {
+            name.replace('reference', 'cloud').replace('partner_', 'image_'): count
+            for name, count in counters.items()
+        }
+        return {name: n for name, n in fates.items() if n and not name.endswith(NOT_LOST)}
 
     def silent(self, after_s: float) -> list[str]:
         """Name the topics that have publishers, but from which nothing has come for `after_s`."""
@@ -170,9 +178,7 @@ class Inputs:
             self._synchroniser = message_filters.ApproximateTimeSynchronizer(
                 filters, size, slop=settings.sync_slop_s
             )
-        self._synchroniser.registerCallback(
-            lambda image, cloud: self._emit([_pair(image, cloud)])
-        )
+        self._synchroniser.registerCallback(lambda image, cloud: self._emit([_pair(image, cloud)]))
 
 
 def _pair(image: Any, cloud: Any) -> Pair:
