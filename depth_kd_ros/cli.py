@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 import sys
-from typing import TYPE_CHECKING, Annotated, NoReturn, Optional
+from typing import Annotated, NoReturn, TYPE_CHECKING
 
 from depth_kd_ros import __version__
 import typer
 
 if TYPE_CHECKING:
-    from depth_kd_ros.offline import BagOptions, Sink
+    from depth_kd_ros.offline import BagOptions
 
 app = typer.Typer(
     name='depth_kd', no_args_is_help=True, add_completion=False, rich_markup_mode='markdown',
@@ -44,7 +44,9 @@ def fail(message: str) -> NoReturn:
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option('--version', help='Print the version.')] = False) -> None:
+def root(
+    version: Annotated[bool, typer.Option('--version', help='Print the version.')] = False,
+) -> None:
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -52,31 +54,96 @@ def root(version: Annotated[bool, typer.Option('--version', help='Print the vers
 
 @app.command(help=COMPLETE_HELP)
 def complete(
-    source: Annotated[Path, typer.Argument(metavar='BAG_OR_FOLDER', help='A rosbag2 folder (mcap, sqlite3), or a folder with rgb/ and sparse depth.')],
-    out: Annotated[Path, typer.Option(help='Folder to write to; made if absent. For mcap: the new bag.')],
-    model: Annotated[str, typer.Option(help='Classical or bundled model, or a .safetensors file; see `depth_kd models`.')] = 'linear',
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar='BAG_OR_FOLDER',
+            help='A rosbag2 folder (mcap, sqlite3), or a folder with rgb/ and sparse depth.',
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help='Folder to write to; made if absent. For mcap: the new bag.')
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            help='Classical or bundled model, or a .safetensors file; see `depth_kd models`.'
+        ),
+    ] = 'push_pull',
     device: Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')] = 'auto',
-    format: Annotated[str, typer.Option(help='png (16 bit, value / 256 m), npy (float32 m) or mcap (a bag with the depth topics).')] = 'png',
-    min_depth: Annotated[float, typer.Option(help='Nearest depth used and written, metres.')] = 0.5,
-    max_depth: Annotated[float, typer.Option(help='Farthest depth used and written, metres.')] = 120.0,
-    bleed_filter: Annotated[bool, typer.Option(help='Drop points seen past a nearer surface.')] = True,
-    sheets: Annotated[int, typer.Option(help='Also write a contact sheet of every n-th frame to OUT_sheets; 0: none.')] = 0,
-    image: Annotated[Optional[str], typer.Option(help='Image topic; needed where a bag has several.', rich_help_panel='Bags')] = None,
-    points: Annotated[Optional[str], typer.Option(help='PointCloud2 topic.', rich_help_panel='Bags')] = None,
-    camera_info: Annotated[Optional[str], typer.Option(help='CameraInfo topic.', rich_help_panel='Bags')] = None,
-    extrinsics: Annotated[str, typer.Option(help='bag (its /tf_static) or a YAML file.', rich_help_panel='Bags')] = 'bag',
-    slop: Annotated[float, typer.Option(help='Largest stamp difference of image and cloud, seconds.', rich_help_panel='Bags')] = 0.05,
-    offset: Annotated[float, typer.Option(help="Added to a cloud's stamp before its image is sought, seconds.", rich_help_panel='Bags')] = 0.0,
-    rectify: Annotated[str, typer.Option(help='auto, none, image or points: how the image relates to CameraInfo.', rich_help_panel='Bags')] = 'auto',
-    sparse: Annotated[str, typer.Option(help="Name of the folder with sparse depth.", rich_help_panel='Folders')] = 'sparse',
-    depth_scale: Annotated[float, typer.Option(help='PNG value per metre of sparse depth: 256 (KITTI), 1000 (mm).', rich_help_panel='Folders')] = 256.0,
+    format: Annotated[
+        str,
+        typer.Option(
+            help='png (16 bit, value / 256 m), npy (float32 m) or mcap (a bag of depth topics).'
+        ),
+    ] = 'png',
+    min_depth: Annotated[
+        float, typer.Option(help='Nearest depth used and written, metres.')
+    ] = 0.5,
+    max_depth: Annotated[
+        float, typer.Option(help='Farthest depth used and written, metres.')
+    ] = 120.0,
+    bleed_filter: Annotated[
+        bool, typer.Option(help='Drop points seen past a nearer surface.')
+    ] = True,
+    sheets: Annotated[
+        int,
+        typer.Option(
+            help='Also write a contact sheet of every n-th frame to OUT_sheets; 0: none.'
+        ),
+    ] = 0,
+    image: Annotated[
+        str | None,
+        typer.Option(help='Image topic; needed where a bag has several.', rich_help_panel='Bags'),
+    ] = None,
+    points: Annotated[
+        str | None, typer.Option(help='PointCloud2 topic.', rich_help_panel='Bags')
+    ] = None,
+    camera_info: Annotated[
+        str | None, typer.Option(help='CameraInfo topic.', rich_help_panel='Bags')
+    ] = None,
+    extrinsics: Annotated[
+        str, typer.Option(help='bag (its /tf_static) or a YAML file.', rich_help_panel='Bags')
+    ] = 'bag',
+    slop: Annotated[
+        float,
+        typer.Option(
+            help='Largest stamp difference of image and cloud, seconds.', rich_help_panel='Bags'
+        ),
+    ] = 0.05,
+    offset: Annotated[
+        float,
+        typer.Option(
+            help="Added to a cloud's stamp before its image is sought, seconds.",
+            rich_help_panel='Bags',
+        ),
+    ] = 0.0,
+    rectify: Annotated[
+        str,
+        typer.Option(
+            help='auto, none, image or points: how the image relates to CameraInfo.',
+            rich_help_panel='Bags',
+        ),
+    ] = 'auto',
+    sparse: Annotated[
+        str, typer.Option(help='Name of the folder with sparse depth.', rich_help_panel='Folders')
+    ] = 'sparse',
+    depth_scale: Annotated[
+        float,
+        typer.Option(
+            help='PNG value per metre of sparse depth: 256 (KITTI), 1000 (mm).',
+            rich_help_panel='Folders',
+        ),
+    ] = 256.0,
 ) -> None:
     from depth_kd_ros.offline import BagOptions
 
     options = BagOptions(image, points, camera_info, slop, offset, rectify, extrinsics)
     limits = {'min_depth_m': min_depth, 'max_depth_m': max_depth, 'bleed_filter': bleed_filter}
     try:
-        run_complete(source, out, model, device, limits, format, sheets, options, sparse, depth_scale)
+        run_complete(
+            source, out, model, device, limits, format, sheets, options, sparse, depth_scale
+        )
     except (ValueError, OSError) as error:
         fail(str(error))
 
@@ -108,12 +175,15 @@ def run_complete(
         if sheets:
             sinks.append(offline.contact_sheets(Path(f'{out}_sheets'), sheets))
         console = Console(stderr=True)
-        steps = track(range(total), f'completing with {completer.model.name}', console=console, total=total)
+        steps = track(
+            range(total), f'completing with {completer.model.name}', console=console, total=total
+        )
         result = offline.complete(jobs, sinks, iter(steps))
     for name, reason in result.left_out.items():
         typer.secho(f'left out {name}: {reason}', err=True, fg='yellow')
     where = f'{out}/*.{format}' if format != 'mcap' else str(out)
-    typer.echo(f'{result.written} frames written to {where} by {completer.model.name} on {completer.device}')
+    by = f'{completer.model.name} on {completer.device}'
+    typer.echo(f'{result.written} frames written to {where} by {by}')
     if not result.written:
         fail('no frame could be completed')
 
@@ -129,7 +199,8 @@ def models() -> None:
     typer.echo('bundled checkpoints:')
     for name, path in checkpoint.bundled().items():
         data = checkpoint.read_metadata(path)
-        typer.echo(f'  {name:<22} {checkpoint.digest(path.read_bytes())}  {path.stat().st_size / 1e6:.1f} MB  {data.network}')
+        digest, size_mb = checkpoint.digest(path.read_bytes()), path.stat().st_size / 1e6
+        typer.echo(f'  {name:<22} {digest}  {size_mb:.1f} MB  {data.network}')
     if not checkpoint.bundled():
         typer.echo('  none yet; give the path of a .safetensors checkpoint')
 

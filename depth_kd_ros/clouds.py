@@ -8,16 +8,9 @@ from typing import Any
 from depth_kd_ros.messages import buffer, MessageError
 import numpy as np
 
-POINT_TYPES = {
-    1: 'i1',
-    2: 'u1',
-    3: 'i2',
-    4: 'u2',
-    5: 'i4',
-    6: 'u4',
-    7: 'f4',
-    8: 'f8',
-}  # sensor_msgs/PointField
+POINT_TYPES = dict(enumerate(('i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4', 'f8'), 1))  # PointField
+FLOAT32 = 7
+COLUMNS = ('x', 'y', 'z', 'ring')
 
 
 @dataclass(frozen=True)
@@ -30,74 +23,80 @@ class Points:
 
 
 def points(cloud: Any) -> Points:
-    """Read a PointCloud2 of any layout; points that are NaN, infinite or all zero are dropped."""
+    """
+    Read a PointCloud2 of any layout; points that are NaN, infinite or all zero are dropped.
+
+    Raises MessageError: no x, y or z, an unknown type, data shorter than the layout says.
+    """
+    columns = _columns(cloud)
+    height, width = cloud.height, cloud.width
+    xyz = np.empty((height, width, 3), np.float32)
+    with np.errstate(over='ignore'):  # float64 too large for float32 is infinite, and dropped
+        for axis, name in enumerate('xyz'):
+            xyz[:, :, axis] = columns[name]
+        xyz = xyz.reshape(-1, 3)  # (H * W, 3)
+        squared = np.einsum('ij,ij->i', xyz, xyz)
+    keep = np.flatnonzero((squared > 0) & (squared < np.inf))  # (N,)
+    ring = columns['ring'].reshape(-1)[keep].astype(np.int32) if 'ring' in columns else None
+    row = (keep // width).astype(np.int32) if height > 1 else None
+    return Points(xyz[keep] if len(keep) < len(xyz) else xyz, ring, row)
+
+
+def _columns(cloud: Any) -> dict[str, np.ndarray]:
+    """View x, y, z and ring, where there is one, as (H, W) arrays of the cloud's own types."""
     fields = {field.name: field for field in cloud.fields}
     missing = [name for name in 'xyz' if name not in fields]
     if missing:
         raise MessageError(
             f'cloud has no field {", ".join(missing)}; fields: {", ".join(fields) or "none"}'
         )
-    height, width, step, row_step = cloud.height, cloud.width, cloud.point_step, cloud.row_step
-    if height * width == 0:
-        return Points(np.zeros((0, 3), np.float32))
+    height, width, step = cloud.height, cloud.width, cloud.point_step
+    row_step = cloud.row_step if height > 1 else step * width  # one row: drivers leave it 0
     if row_step < step * width:
         raise MessageError(
             f'cloud row_step {row_step} is shorter than {width} points of {step} bytes'
         )
-    if len(cloud.data) < row_step * (height - 1) + step * width:
+    if height * width and len(cloud.data) < row_step * (height - 1) + step * width:
         raise MessageError(
             f'cloud data has {len(cloud.data)} bytes, not row_step {row_step} x height {height}'
         )
-    order = '>' if cloud.is_bigendian else '<'
-    for name in ('x', 'y', 'z', 'ring'):
-        if name in fields and fields[name].datatype not in POINT_TYPES:
-            raise MessageError(
-                f'cloud field {name!r} has unknown datatype {fields[name].datatype}'
-            )
-    layout = {
-        n: (order + POINT_TYPES[fields[n].datatype], fields[n].offset)
-        for n in ('x', 'y', 'z', 'ring')
-        if n in fields
-    }
-    for name, (kind, offset) in layout.items():
-        if offset + np.dtype(kind).itemsize > step:
+    order, columns = '>' if cloud.is_bigendian else '<', {}
+    for name in filter(fields.__contains__, COLUMNS):
+        code, offset = fields[name].datatype, fields[name].offset
+        if code not in POINT_TYPES:
+            raise MessageError(f'cloud field {name!r} has unknown datatype {code}')
+        dtype = np.dtype(order + POINT_TYPES[code])
+        if offset + dtype.itemsize > step:
             raise MessageError(
                 f'cloud field {name!r} at offset {offset} lies outside a point of {step} bytes'
             )
-
-    def column(name: str) -> np.ndarray:
-        kind, offset = layout[name]
-        return np.ndarray(
-            (height, width), np.dtype(kind), memoryview(cloud.data), offset, (row_step, step)
+        columns[name] = (
+            np.ndarray((height, width), dtype, memoryview(cloud.data), offset, (row_step, step))
+            if height * width
+            else np.empty((height, width), dtype)
         )
-
-    xyz = np.empty((height, width, 3), np.float32)
-    for axis, name in enumerate('xyz'):
-        xyz[:, :, axis] = column(name)
-    xyz = xyz.reshape(-1, 3)
-    r2 = np.einsum('ij,ij->i', xyz, xyz)
-    keep = np.flatnonzero((r2 > 0) & (r2 < np.inf))
-    ring = column('ring').reshape(-1)[keep] if 'ring' in layout else None
-    return Points(
-        xyz[keep] if len(keep) < len(xyz) else xyz,
-        None if ring is None else ring.astype(np.int32),
-        (keep // width).astype(np.int32) if height > 1 else None,
-    )
+    return columns
 
 
 def xyzrgb_cloud(
     xyz: np.ndarray, rgb: np.ndarray, header: Any, PointCloud2: type, PointField: type
 ) -> Any:
-    """Build a PointCloud2 from points (N, 3) m and colours (N, 3) uint8, packed as PCL does."""
-    packed = np.zeros(
-        len(xyz), np.dtype([('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('rgb', '<u4')])
-    )
+    """
+    Build a PointCloud2 from points (N, 3) m and colours (N, 3) uint8, packed as PCL does.
+
+    Points that are not finite are left out.
+    """
+    finite = np.isfinite(xyz).all(1)
+    if not finite.all():
+        xyz, rgb = xyz[finite], rgb[finite]
+    names = ('x', 'y', 'z', 'rgb')
+    packed = np.zeros(len(xyz), [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('rgb', '<u4')])
     packed['x'], packed['y'], packed['z'] = xyz.T
     colour = rgb.astype(np.uint32)
     packed['rgb'] = colour[:, 0] << 16 | colour[:, 1] << 8 | colour[:, 2]
     fields = [
-        PointField(name=n, offset=4 * i, datatype=7, count=1)
-        for i, n in enumerate(('x', 'y', 'z', 'rgb'))
+        PointField(name=name, offset=4 * i, datatype=FLOAT32, count=1)
+        for i, name in enumerate(names)
     ]
     return PointCloud2(
         header=header, height=1, width=len(xyz), fields=fields, is_bigendian=False, point_step=16,

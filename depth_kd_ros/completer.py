@@ -21,7 +21,7 @@ class NoPointsError(ValueError):
 
 
 class Completion(NamedTuple):
-    """`depth` and `sparse_depth` (H, W) float32 m, 0 = none; `confidence` (H, W) 0..1 or None; seconds by stage."""
+    """Depth and sparse depth (H, W) m, 0 = none; confidence (H, W) 0..1 or None; stage seconds."""
 
     depth: np.ndarray
     sparse_depth: np.ndarray
@@ -30,7 +30,7 @@ class Completion(NamedTuple):
 
 
 class Model(Protocol):
-    """What turns image (H, W, 3) uint8 RGB and sparse depth (H, W) m into depth and confidence (H, W)."""
+    """Turn image (H, W, 3) uint8 RGB and sparse depth (H, W) m into depth, confidence (H, W)."""
 
     name: str
     hash: str
@@ -64,28 +64,31 @@ class NetworkModel:
     @torch.inference_mode()
     def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, Tensor | None]:
         pixels = torch.from_numpy(image).to(sparse.device).permute(2, 0, 1).float() / 255
-        prediction = self.network(((pixels - self.mean) / self.std)[None], sparse[None, None], features=False)
+        prediction = self.network(
+            ((pixels - self.mean) / self.std)[None], sparse[None, None], features=False
+        )
         depth = prediction.depth[0, 0].clamp(*self.depth_range_m)
         return depth, None if prediction.confidence is None else prediction.confidence[0, 0]
 
 
 def open_model(name: str, device: torch.device) -> Model:
-    """Open a classical model by name, or a bundled or given checkpoint; ValueError lists what there is."""
+    """Open a classical model, a bundled or a given checkpoint; ValueError lists what there is."""
     if name in classical.available():
         return ClassicalModel(name)
     return NetworkModel(checkpoint.resolve(name, also=classical.available()), device)
 
 
 def open_device(name: str) -> torch.device:
-    """Give the torch device of `auto`, `cpu`, `cuda` or `cuda:N`; ValueError where CUDA is asked for and absent."""
+    """Give the device of `auto`, `cpu`, `cuda`, `cuda:N`; ValueError where CUDA is absent."""
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     kind, _, number = name.partition(':')
     if kind not in ('cpu', 'cuda') or (number and not number.isdigit()):
         raise ValueError(f'device {name!r}: one of auto, cpu, cuda, cuda:N expected')
-    if kind == 'cuda' and int(number or 0) >= torch.cuda.device_count():
+    found = torch.cuda.device_count()
+    if kind == 'cuda' and int(number or 0) >= found:
         raise ValueError(
-            f'device {name!r}: torch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices here. '
+            f'device {name!r}: torch {torch.__version__} finds {found} CUDA devices here. '
             'Install a CUDA build of torch and the driver, or choose device auto or cpu.'
         )
     return torch.device(name)
@@ -95,13 +98,13 @@ class DepthCompleter:
     """
     Complete depth frame by frame with one model on one device.
 
-    `model` is a classical name, a bundled model or a checkpoint's path. `bleed_filter` drops points that
-    the LiDAR sees past a surface which hides them from the camera.
+    `model` is a classical name, a bundled model or a checkpoint's path. `bleed_filter` drops
+    points that the LiDAR sees past a surface which hides them from the camera.
     """
 
     def __init__(
         self,
-        model: str = 'linear',
+        model: str = 'push_pull',
         device: str = 'auto',
         min_depth_m: float = MIN_DEPTH_M,
         max_depth_m: float = MAX_DEPTH_M,
@@ -119,33 +122,32 @@ class DepthCompleter:
     def __call__(
         self, image: np.ndarray, points_lidar: np.ndarray, camera: Camera, T_cam_lidar: np.ndarray
     ) -> Completion:
-        """Complete image (H, W, 3) uint8 RGB and points (N, 3) float32 m; NoPointsError without a point in view."""
+        """Complete image (H, W, 3) uint8 RGB and points (N, 3) m; may raise NoPointsError."""
         start = time.perf_counter()
         points = torch.from_numpy(points_lidar).to(self.device)
         sparse = sparse_depth(points, T_cam_lidar, camera, self.min_depth_m).depth
         return self._complete(image, sparse, start, len(points_lidar))
 
     def from_sparse(self, image: np.ndarray, sparse: np.ndarray) -> Completion:
-        """Complete image (H, W, 3) uint8 RGB and a sparse depth image (H, W) float32 m, 0 = none."""
+        """Complete image (H, W, 3) uint8 RGB and sparse depth (H, W) float32 m, 0 = none."""
         start = time.perf_counter()
         return self._complete(image, torch.from_numpy(sparse).to(self.device), start, sparse.size)
 
     def _complete(self, image: np.ndarray, sparse: Tensor, start: float, count: int) -> Completion:
-        sparse = torch.where(
-            (sparse >= self.min_depth_m) & (sparse <= self.max_depth_m), sparse, 0.0
-        )
+        allowed = (sparse >= self.min_depth_m) & (sparse <= self.max_depth_m)
+        sparse = torch.where(allowed, sparse, 0.0)
         if self.bleed_filter:
             sparse = without_bleed_through(sparse)
         given = sparse.cpu().numpy()
         if not given.any():
+            size = f'{given.shape[0]}x{given.shape[1]}'
             raise NoPointsError(
-                f'none of {count} points falls into the {given.shape[0]}x{given.shape[1]} image between '
-                f'{self.min_depth_m} and {self.max_depth_m} m: empty cloud, wrong extrinsics or LiDAR turned away?'
+                f'none of {count} points falls into the {size} image between {self.min_depth_m} '
+                f'and {self.max_depth_m} m: empty cloud, wrong extrinsics, or LiDAR turned away?'
             )
         projected = time.perf_counter()
         depth, confidence = self.model(image, sparse)
-        depth = depth.clamp(self.min_depth_m, self.max_depth_m).cpu().numpy()
+        dense = depth.clamp(self.min_depth_m, self.max_depth_m).cpu().numpy()
+        certain = None if confidence is None else confidence.cpu().numpy()
         seconds = {'project': projected - start, 'infer': time.perf_counter() - projected}
-        return Completion(
-            depth, given, None if confidence is None else confidence.cpu().numpy(), seconds
-        )
+        return Completion(dense, given, certain, seconds)

@@ -11,15 +11,16 @@ Sizes      (height, width), written H x W.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-DISTORTION_MODELS = {
-    'plumb_bob': 5,
-    'rational_polynomial': 8,
-    'equidistant': 4,
-}  # name: length of D
+DISTORTION_MODELS = {  # name in CameraInfo: numbers in D
+    'plumb_bob': 5,  # k1 k2 p1 p2 k3
+    'rational_polynomial': 8,  # k1 k2 p1 p2 k3 k4 k5 k6
+    'equidistant': 4,  # k1 k2 k3 k4
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,8 @@ class Camera:
     Pinhole camera: `K` (3, 3) pixels, image size, lens distortion `D` of `model` (empty: none).
 
     Distortion models are those of sensor_msgs/CameraInfo: plumb_bob, rational_polynomial,
-    equidistant. Raises ValueError where K, the size or D cannot belong to a camera.
+    equidistant; a D of zeros means no distortion, as in image_geometry. Raises ValueError where
+    K, the size or D cannot belong to a camera.
     """
 
     K: np.ndarray
@@ -43,23 +45,19 @@ class Camera:
             raise ValueError(
                 f'camera K = {K.tolist()}: focal lengths must be positive. Is it calibrated?'
             )
+        if K[1, 0] or K[2].tolist() != [0, 0, 1]:
+            raise ValueError(
+                f'camera K = {K.tolist()}: must be [fx s cx], [0 fy cy], [0 0 1] row by row'
+            )
         if self.height < 1 or self.width < 1:
             raise ValueError(f'camera size {self.height}x{self.width}: must be at least 1x1')
-        D = tuple(float(d) for d in self.D)
-        if any(D):
-            if self.model not in DISTORTION_MODELS:
-                known = ', '.join(DISTORTION_MODELS)
-                raise ValueError(f'distortion_model {self.model!r} is unknown; known: {known}')
-            if not np.isfinite(D).all() or len(D) < 4:
-                raise ValueError(f'distortion D = {D}: {self.model} needs finite coefficients')
-            if any(D[DISTORTION_MODELS[self.model] :]):
-                raise ValueError(
-                    f'distortion D = {D}: {self.model} takes {DISTORTION_MODELS[self.model]}'
-                )
         K.setflags(write=False)
+        D = _checked(tuple(float(d) for d in self.D), self.model)
         object.__setattr__(self, 'K', K)
-        object.__setattr__(self, 'D', D[: DISTORTION_MODELS[self.model]] if any(D) else ())
-        object.__setattr__(self, 'model', self.model if any(D) else '')
+        object.__setattr__(self, 'height', int(self.height))
+        object.__setattr__(self, 'width', int(self.width))
+        object.__setattr__(self, 'D', D)
+        object.__setattr__(self, 'model', self.model if D else '')
 
     @property
     def size(self) -> tuple[int, int]:
@@ -82,7 +80,22 @@ class Camera:
         return replace(self, K=K, height=height, width=width)
 
 
-def rotation(quaternion: np.ndarray | list[float]) -> np.ndarray:
+def _checked(D: tuple[float, ...], model: str) -> tuple[float, ...]:
+    """Give D as the model's full set of coefficients, () where all are zero."""
+    if not any(D):
+        return ()
+    if model not in DISTORTION_MODELS:
+        known = ', '.join(DISTORTION_MODELS)
+        raise ValueError(f'distortion_model {model!r} is unknown; known: {known}')
+    count = DISTORTION_MODELS[model]
+    if not np.isfinite(D).all() or len(D) < 4:
+        raise ValueError(f'distortion D = {D}: {model} needs at least 4 finite coefficients')
+    if any(D[count:]):
+        raise ValueError(f'distortion D = {D}: {model} takes {count} coefficients')
+    return (*D, *(0.0,) * count)[:count]
+
+
+def rotation(quaternion: np.ndarray | Sequence[float]) -> np.ndarray:
     """Turn a quaternion (x, y, z, w) into a rotation (3, 3); ValueError unless of norm 1."""
     q = np.asarray(quaternion, dtype=np.float64)
     norm = np.linalg.norm(q)
@@ -98,20 +111,28 @@ def rotation(quaternion: np.ndarray | list[float]) -> np.ndarray:
     ])  # fmt: skip
 
 
-def transform(xyz: np.ndarray | list[float], quaternion: np.ndarray | list[float]) -> np.ndarray:
+def transform(
+    xyz: np.ndarray | Sequence[float], quaternion: np.ndarray | Sequence[float]
+) -> np.ndarray:
     """Build T_parent_child (4, 4) from TF: translation m, quaternion (x, y, z, w)."""
+    t = np.asarray(xyz, dtype=np.float64)
+    if t.shape != (3,):
+        raise ValueError(f'translation {t.tolist()}: (x, y, z) in metres expected')
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = rotation(quaternion), np.asarray(xyz, dtype=np.float64)
-    return check_rigid(T, f'transform xyz={list(xyz)}')
+    T[:3, :3], T[:3, 3] = rotation(quaternion), t
+    return check_rigid(T, f'transform xyz={t.tolist()}')
 
 
-def check_rigid(T: np.ndarray | list, name: str) -> np.ndarray:
+def check_rigid(T: np.ndarray | Sequence, name: str) -> np.ndarray:
     """Return T as (4, 4) float64; raise ValueError unless it is a rigid transform."""
-    T = np.asarray(T, dtype=np.float64)
-    if T.size == 16:
+    try:
+        T = np.array(T, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f'{name}: 4x4 finite numbers expected, got {T!r}') from None
+    if T.shape == (16,):
         T = T.reshape(4, 4)
     if T.shape != (4, 4) or not np.isfinite(T).all():
-        raise ValueError(f'{name}: 4x4 finite numbers expected, got shape {T.shape}')
+        raise ValueError(f'{name}: 4x4 finite numbers expected, got {T.tolist()}')
     R = T[:3, :3]
     if not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
         raise ValueError(
@@ -132,9 +153,7 @@ def invert(T: np.ndarray) -> np.ndarray:
 
 def unproject(depth: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Lift depth (H, W) m of an undistorted camera to points_cam (H, W, 3) m; 0 to the origin."""
-    v, u = np.indices(depth.shape, dtype=np.float32)
-    x, y = (
-        (u - np.float32(K[0, 2])) / np.float32(K[0, 0]),
-        (v - np.float32(K[1, 2])) / np.float32(K[1, 1]),
-    )
+    v, u = np.indices(depth.shape, dtype=np.float64)
+    y = (v - K[1, 2]) / K[1, 1]
+    x = (u - K[0, 2] - K[0, 1] * y) / K[0, 0]
     return np.stack([x * depth, y * depth, depth], axis=-1).astype(np.float32)  # (H, W, 3)

@@ -8,7 +8,7 @@ here and nowhere else (REP 118).
 
 from __future__ import annotations
 
-from array import array as byte_array
+from array import array as typed_array
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +26,7 @@ TO_RGB = {
     'bgr8': cv2.COLOR_BGR2RGB, '8UC3': cv2.COLOR_BGR2RGB,
     'bgra8': cv2.COLOR_BGRA2RGB, 'rgba8': cv2.COLOR_RGBA2RGB,
 }  # fmt: skip
+DEPTH = ('16UC1', '32FC1')  # mm and m, REP 118
 
 
 class MessageError(ValueError):
@@ -48,21 +49,17 @@ def pixels(message: Any) -> np.ndarray:
     height, width, step, data = message.height, message.width, message.step, message.data
     if height < 1 or width < 1:
         raise MessageError(f'image size {height}x{width}: empty')
-    if step < width * channels * dtype.itemsize:
+    pixel = channels * dtype.itemsize
+    if step < width * pixel:
         raise MessageError(
             f'image step {step} is shorter than a row: {width} pixels of {message.encoding}'
         )
-    if len(data) < step * (height - 1) + width * channels * dtype.itemsize:
+    if len(data) < step * (height - 1) + width * pixel:
         raise MessageError(
             f'image data has {len(data)} bytes, shorter than step {step} x height {height}'
         )
-    view = np.ndarray(
-        (height, width, channels),
-        dtype,
-        memoryview(data),
-        0,
-        (step, channels * dtype.itemsize, dtype.itemsize),
-    )
+    strides = (step, pixel, dtype.itemsize)
+    view = np.ndarray((height, width, channels), dtype, memoryview(data), 0, strides)
     return view[:, :, 0] if channels == 1 else view
 
 
@@ -71,36 +68,37 @@ def rgb(message: Any, decode: Callable[[Any], np.ndarray] | None = None) -> np.n
     Read an Image or CompressedImage as RGB (H, W, 3) uint8.
 
     `decode(message)` returns RGB for encodings beyond the native table (Bayer, YUV); without it
-    they raise MessageError.
+    they raise MessageError, as do depth images and data that do not fit their description.
     """
     if not hasattr(message, 'encoding'):
         return _compressed_rgb(message)
-    if message.encoding in ('16UC1', '32FC1'):
+    if message.encoding in DEPTH:
         raise MessageError(
             f'encoding {message.encoding!r} is depth, not colour: choose a camera topic'
         )
     if message.encoding not in ENCODINGS:
         if decode is None:
             raise MessageError(
-                f'encoding {message.encoding!r} needs the ROS package cv_bridge, which is not installed; '
-                f'without it: {", ".join(TO_RGB)}, rgb8'
+                f'encoding {message.encoding!r} needs the ROS package cv_bridge, which is not '
+                f'installed; without it: {", ".join(TO_RGB)}, rgb8'
             )
         return decode(message)
     image = pixels(message)
     if message.encoding == 'mono16':
         image = (image >> 8).astype(np.uint8)
     if message.encoding == 'rgb8':
-        return np.ascontiguousarray(image)
+        return np.array(image)  # a copy: the message may be read-only
     return cv2.cvtColor(np.ascontiguousarray(image), TO_RGB[message.encoding])
 
 
 def _compressed_rgb(message: Any) -> np.ndarray:
     """Decode a jpeg or png CompressedImage to RGB (H, W, 3) uint8."""
-    if 'compressedDepth' in message.format:
+    if 'compressedDepth' in message.format or message.format.startswith(DEPTH):
         raise MessageError(
             f'format {message.format!r} is depth, not colour: choose the camera topic'
         )
-    image = cv2.imdecode(np.frombuffer(memoryview(message.data), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = np.frombuffer(memoryview(message.data), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if image is None:
         raise MessageError(
             f'format {message.format!r}: {len(message.data)} bytes are no jpeg or png image'
@@ -108,57 +106,64 @@ def _compressed_rgb(message: Any) -> np.ndarray:
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     channels = 1 if image.ndim == 2 else image.shape[2]
-    return cv2.cvtColor(
-        image, {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
-    )
+    if channels == 3 and 'compressed rgb' in message.format:
+        return image  # red and blue lie swapped in the file, as compressed_image_transport says
+    codes = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+    return cv2.cvtColor(image, codes[channels])
 
 
 def depth(message: Any) -> np.ndarray:
     """Read a depth Image (32FC1 m or 16UC1 mm, REP 118) as (H, W) float32 m, 0 = none."""
-    if message.encoding not in ('16UC1', '32FC1'):
+    if message.encoding not in DEPTH:
         raise MessageError(f'encoding {message.encoding!r}: depth is 16UC1 (mm) or 32FC1 (m)')
-    values = pixels(message).astype(np.float32)
+    values = pixels(message).astype(np.float32, order='C')
     if message.encoding == '16UC1':
         return values / 1000
     return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
 
 
 def camera(info: Any, rectified: bool) -> Camera:
-    """Read CameraInfo: P for a rectified image, K and D for a raw one; binning and region of interest applied."""
-    if rectified:
-        K, D, model = np.array(info.p, np.float64).reshape(3, 4)[:, :3], (), ''
-    else:
-        K, D, model = (
-            np.array(info.k, np.float64).reshape(3, 3),
-            tuple(info.d),
-            info.distortion_model,
-        )
-    name = 'P' if rectified else 'K'
+    """
+    Read CameraInfo: P for a rectified image, K and D for a raw one; region and binning applied.
+
+    P's fourth column (a stereo pair's baseline) is not used: points come to the image's own
+    frame. Raises MessageError where the numbers cannot belong to a camera.
+    """
+    name, D, model = 'P', (), ''
+    K = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
+    if not rectified:
+        name, D, model = 'K', tuple(info.d), info.distortion_model
+        K = np.array(info.k, np.float64).reshape(3, 3)
+    who = f'CameraInfo of {info.header.frame_id!r}'
     if not K.any():
-        raise MessageError(
-            f'CameraInfo of {info.header.frame_id!r}: {name} is all zeros. Calibrate the camera first.'
-        )
+        raise MessageError(f'{who}: {name} is all zeros. Calibrate the camera first.')
+    bin_x, bin_y, roi = max(info.binning_x, 1), max(info.binning_y, 1), info.roi
+    top, left, height, width = 0, 0, info.height, info.width
+    if roi.height and roi.width:
+        top, left, height, width = roi.y_offset, roi.x_offset, roi.height, roi.width
+    rows, columns = height // bin_y, width // bin_x  # a rest that fills no binned pixel is lost
     try:
         full = Camera(K, info.height, info.width, D, model)
+        return full.cropped(top, left, rows * bin_y, columns * bin_x).resized(rows, columns)
     except ValueError as error:
-        raise MessageError(f'CameraInfo of {info.header.frame_id!r}: {error}') from None
-    roi = info.roi
-    if roi.height and roi.width:
-        full = full.cropped(roi.y_offset, roi.x_offset, roi.height, roi.width)
-    return full.resized(
-        full.height // max(info.binning_y, 1), full.width // max(info.binning_x, 1)
-    )
+        raise MessageError(f'{who}: {error}') from None
 
 
 def rectification(info: Any) -> np.ndarray:
-    """Read CameraInfo's R (3, 3): rotation from the raw camera to the rectified one; zeros mean identity."""
+    """Read CameraInfo's R (3, 3), raw to rectified camera; zeros mean identity. MessageError."""
     R = np.array(info.r, np.float64).reshape(3, 3)
-    return R if R.any() else np.eye(3)
+    if not R.any():
+        return np.eye(3)
+    if not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
+        raise MessageError(
+            f'CameraInfo of {info.header.frame_id!r}: R = {R.tolist()} is not a rotation'
+        )
+    return R
 
 
 def depth_image(depth: np.ndarray, header: Any, Image: type) -> Any:
     """Build a 32FC1 Image from depth (H, W) m: 0 = none becomes NaN (REP 118)."""
-    values = depth.astype('<f4')  # a copy: the caller keeps its zeros
+    values = depth.astype('<f4', order='C')  # a copy: the caller keeps its zeros
     values[values <= 0] = np.nan
     return _image(values, '32FC1', header, Image)
 
@@ -170,44 +175,47 @@ def float_image(values: np.ndarray, header: Any, Image: type) -> Any:
 
 def rgb_image(rgb: np.ndarray, header: Any, Image: type) -> Any:
     """Build a bgr8 Image from RGB (H, W, 3) uint8."""
-    return _image(
-        cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR), 'bgr8', header, Image
-    )
+    bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
+    return _image(bgr, 'bgr8', header, Image)
 
 
 def _image(values: np.ndarray, encoding: str, header: Any, Image: type) -> Any:
+    """Build an Image of contiguous pixels (H, W) or (H, W, C)."""
     height, width = values.shape[:2]
     return Image(
         header=header, height=height, width=width, encoding=encoding, is_bigendian=0,
-        step=values.strides[0], data=buffer(values, Image),
+        step=values.nbytes // height, data=buffer(values, Image),
     )  # fmt: skip
 
 
 def camera_info(camera: Camera, header: Any, CameraInfo: type, RegionOfInterest: type) -> Any:
-    """Build the CameraInfo of an image taken by `camera`: P = K, R = identity, distortion where there is any."""
+    """Build the CameraInfo of an image by `camera`: P = K, R = identity, its distortion if any."""
     K = camera.K
-    P = np.c_[K, np.zeros(3)]
-    model = camera.model or 'plumb_bob'
-    numbers = {
-        'd': np.array(camera.D or (0.0,) * 5), 'k': K.ravel().copy(), 'r': np.eye(3).ravel(), 'p': P.ravel()
-    }  # fmt: skip
+    D: Any = np.array(camera.D or (0.0,) * 5)
+    if not _of_rosbags(CameraInfo):
+        D = typed_array('d', D)
     roi = RegionOfInterest(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     return CameraInfo(
-        header=header, height=camera.height, width=camera.width, distortion_model=model, **numbers,
-        binning_x=0, binning_y=0, roi=roi,
+        header=header, height=camera.height, width=camera.width,
+        distortion_model=camera.model or 'plumb_bob', d=D, k=K.ravel().copy(),
+        r=np.eye(3).ravel(), p=np.c_[K, np.zeros(3)].ravel(), binning_x=0, binning_y=0, roi=roi,
     )  # fmt: skip
 
 
 def buffer(values: np.ndarray, message_class: type) -> Any:
     """
-    Give an array's bytes in the form a message class takes: uint8 array for rosbags, array.array
-    for rclpy.
+    Give an array's bytes in the form a message class takes: array.array for rclpy, uint8 else.
 
     rclpy checks every element of `bytes` when assigned, and copies an array.array('B') at once.
     """
     octets = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    if hasattr(message_class, '__msgtype__'):
+    if _of_rosbags(message_class):
         return octets
-    data = byte_array('B')
-    data.frombytes(octets)
+    data = typed_array('B')
+    data.frombytes(memoryview(octets))
     return data
+
+
+def _of_rosbags(message_class: type) -> bool:
+    """Tell rosbags' message classes, which hold NumPy arrays, from rclpy's."""
+    return hasattr(message_class, '__msgtype__')

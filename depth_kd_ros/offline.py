@@ -42,7 +42,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class BagOptions:
-    """Topics of a bag (None: found by type), matching, lens and extrinsics (`bag` or a YAML file)."""
+    """Topics of a bag (None: found by type), matching, lens, extrinsics (`bag` or a YAML file)."""
 
     image: str | None = None
     points: str | None = None
@@ -111,7 +111,7 @@ def complete(jobs: Iterator[Job], sinks: list[Sink], steps: Iterator[int]) -> Re
 
 @contextmanager
 def depth_sink(out: Path, form: str) -> Iterator[Sink]:
-    """Write depth to OUT/NAME.png (16 bit, value / 256 m), OUT/NAME.npy (float32 m) or a bag OUT."""
+    """Write depth to OUT/NAME.png (16 bit, value / 256 m) or .npy (float32 m), or to a bag OUT."""
     if form not in FORMATS:
         raise ValueError(f'format {form!r}: one of {", ".join(FORMATS)} expected')
     if form == 'mcap':
@@ -125,9 +125,13 @@ def depth_sink(out: Path, form: str) -> Iterator[Sink]:
 def _record(writer: BagWriter, done: Done) -> None:
     """Add depth and its CameraInfo to a bag, under the names of the live node."""
     if done.header is None or done.camera is None:
-        raise ValueError('format mcap needs stamps: a folder of images has none, choose png or npy')
+        raise ValueError(
+            'format mcap needs stamps: a folder of images has none, choose png or npy'
+        )
     types = writer.types.types
-    Image, CameraInfo, Roi = (types[f'sensor_msgs/msg/{n}'] for n in ('Image', 'CameraInfo', 'RegionOfInterest'))
+    Image, CameraInfo, Roi = (
+        types[f'sensor_msgs/msg/{n}'] for n in ('Image', 'CameraInfo', 'RegionOfInterest')
+    )
     depth = messages.depth_image(done.completion.depth, done.header, Image)
     info = messages.camera_info(done.camera, done.header, CameraInfo, Roi)
     for topic, message in (('image_rect', depth), ('camera_info', info)):

@@ -22,7 +22,7 @@ class Rectifier:
 
 
 def rectifier(raw: Camera, R: np.ndarray, rectified: Camera) -> Rectifier:
-    """Prepare the map from `raw` (K, D) over rotation R (3, 3) to `rectified` (P). Source: OpenCV."""
+    """Map `raw` (K, D) over rotation R (3, 3) to `rectified` (P). Source: OpenCV."""
     D, size = np.array(raw.D or (0.0,) * 4), (rectified.width, rectified.height)
     make = cv2.initUndistortRectifyMap
     if raw.model == 'equidistant':

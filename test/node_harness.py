@@ -104,12 +104,14 @@ class Harness:
         self._file.close()
 
     def until(self, done: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
-        """Spin until `done`; fail with the node's log after a generous limit or if it has ended."""
+        """Spin until `done`; fail with the node's log after a generous limit."""
         end = time.monotonic() + limit_s
         while not done():
             self.executor.spin_once(timeout_sec=0.02)
             if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f'node {self.process.poll()}:\n{self.log.read_text()[-3000:]}')
+                raise AssertionError(
+                    f'node {self.process.poll()}:\n{self.log.read_text()[-3000:]}'
+                )
 
     def send(self, image: Any = None, info: Any = None, cloud: Any = None) -> None:
         """Publish the messages of one instant, CameraInfo first."""
@@ -148,7 +150,9 @@ def image_message(stamp_ns: int, size: tuple[int, int] = (24, 32), grey: int = 9
     return _stamped(message, stamp_ns, 'camera_optical')
 
 
-def info_message(stamp_ns: int, size: tuple[int, int] = (24, 32), focal_px: float = 20.0) -> CameraInfo:
+def info_message(
+    stamp_ns: int, size: tuple[int, int] = (24, 32), focal_px: float = 20.0
+) -> CameraInfo:
     """Build the CameraInfo of a pinhole camera with its centre in the middle."""
     K = [focal_px, 0.0, (size[1] - 1) / 2, 0.0, focal_px, (size[0] - 1) / 2, 0.0, 0.0, 1.0]
     P = [*K[:3], 0.0, *K[3:6], 0.0, *K[6:], 0.0]

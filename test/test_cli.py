@@ -54,7 +54,9 @@ def test_help_has_examples_to_copy():
 
 def test_help_and_version_as_a_process():
     command = [sys.executable, '-m', 'depth_kd_ros.cli']
-    assert 'complete' in subprocess.run([*command, '--help'], capture_output=True, text=True).stdout
+    assert (
+        'complete' in subprocess.run([*command, '--help'], capture_output=True, text=True).stdout
+    )
     assert subprocess.run([*command, '--version'], capture_output=True).returncode == 0
 
 
@@ -161,7 +163,7 @@ def test_intrinsics_in_each_form(folder):
     from depth_kd_ros.folders import Folder, FolderError
 
     frames = Folder(folder)
-    with pytest.raises(FolderError, match='none of calib.json'):
+    with pytest.raises(FolderError, match=r'none of calib\.json'):
         frames.K()
     (folder / 'K.txt').write_text('7 0 3 0 8 2 0 0 1')
     assert frames.K()[1, 1] == 8

@@ -91,7 +91,9 @@ def test_gpu_gives_the_depth_of_the_cpu(model, student):
     points = rng.uniform((2, -20, -10), (60, 20, 10), (20_000, 3)).astype(np.float32)
     camera = CAMERA.resized(352, 1216)
     image = rng.integers(0, 256, (352, 1216, 3), dtype=np.uint8)
-    cpu, gpu = (DepthCompleter(name, d)(image, points, camera, T_CAM_LIDAR) for d in ('cpu', 'cuda'))
+    cpu, gpu = (
+        DepthCompleter(name, d)(image, points, camera, T_CAM_LIDAR) for d in ('cpu', 'cuda')
+    )
     assert np.array_equal(cpu.sparse_depth, gpu.sparse_depth)
     assert gpu.depth == pytest.approx(cpu.depth, abs=2e-2 if model == 'lspkd' else 0)
 

@@ -58,7 +58,11 @@ def test_depth_of_a_wall_with_stamp_and_frame_of_its_image(harness):
 
 def bad(stamp):
     """List what a driver may get wrong: the message, and the reason the node counts."""
-    unknown, short, grown = image_message(stamp), image_message(stamp), image_message(stamp, (48, 32))
+    unknown, short, grown = (
+        image_message(stamp),
+        image_message(stamp),
+        image_message(stamp, (48, 32)),
+    )
     unknown.encoding = 'bayer_rggb8'
     short.data = short.data[:100]
     zeros = info_message(stamp)
@@ -67,7 +71,12 @@ def bad(stamp):
         ('unknown encoding', {'image': unknown}, 'bad_message', 'bayer_rggb8'),
         ('data too short', {'image': short}, 'bad_message', 'shorter than step'),
         ('size unlike CameraInfo', {'image': grown}, 'bad_message', 'its CameraInfo says 24x32'),
-        ('no x y z', {'cloud': cloud_message(stamp, wall(), 'abc')}, 'bad_message', 'no field x, y, z'),
+        (
+            'no x y z',
+            {'cloud': cloud_message(stamp, wall(), 'abc')},
+            'bad_message',
+            'no field x, y, z',
+        ),
         ('empty cloud', {'cloud': cloud_message(stamp, wall()[:0])}, 'no_points', 'empty cloud'),
         ('all behind', {'cloud': cloud_message(stamp, -wall())}, 'no_points', 'falls into the'),
         ('NaN', {'cloud': cloud_message(stamp, wall() * np.nan)}, 'no_points', 'falls into the'),

@@ -53,7 +53,7 @@ def run(*command: object, cwd: Path, env: Mapping[str, str] | None = None) -> st
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={n: v for n, v in os.environ.items() if n != 'PYTHONPATH'} | dict(env or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -83,7 +83,10 @@ def test_shipped_parameter_file_says_the_defaults(make):
 @pytest.mark.parametrize(
     ('settings', 'text'),
     [
-        ({'image_transport': 'theora'}, "image_transport = 'theora': one of raw, compressed expected"),
+        (
+            {'image_transport': 'theora'},
+            "image_transport = 'theora': one of raw, compressed expected",
+        ),
         ({'sync__policy': 'newest'}, "sync.policy = 'newest': one of nearest, approximate, exact"),
         ({'devise': 'cuda'}, 'unknown parameter devise; did you mean device?'),
     ],
@@ -114,7 +117,10 @@ def failure(node):
         ({'extrinsics__T_cam_lidar': [1.0] * 16}, 'is not a rotation'),
         ({'extrinsics__T_cam_lidar': [1.0] * 12}, '4x4 finite numbers expected'),
         ({'extrinsics__source': 'tf'}, 'two sources'),
-        ({'min_depth_m': 5.0, 'max_depth_m': 2.0}, 'min_depth_m 5.0 must be > 0 and < max_depth_m'),
+        (
+            {'min_depth_m': 5.0, 'max_depth_m': 2.0},
+            'min_depth_m 5.0 must be > 0 and < max_depth_m',
+        ),
     ],
 )
 def test_configure_fails_with_the_reason(make, settings, text):

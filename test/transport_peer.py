@@ -12,11 +12,12 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
-SIZE, POINTS, COUNT, PERIOD_S, LIMIT_S = (375, 1242), 114_000, 50, 0.1, 60.0
+SIZE, POINTS, COUNT = (375, 1242), 114_000, 50
+PERIOD_S, LIMIT_S = 0.1, 60.0
 
 
 def send(node: Node) -> None:
-    """Publish COUNT images and clouds of KITTI's size, best effort, once both have a subscriber."""
+    """Publish COUNT images and clouds of KITTI's size, best effort, once they are subscribed."""
     image = Image(height=SIZE[0], width=SIZE[1], encoding='bgr8', step=3 * SIZE[1])
     image.data = buffer(np.zeros((*SIZE, 3), np.uint8), Image)
     fields = [PointField(name=n, offset=4 * i, datatype=7, count=1) for i, n in enumerate('xyzi')]

@@ -7,7 +7,7 @@ from depth_kd_ros.classical import nearest
 import numpy as np
 
 # Half side of the square that Subdiv2D triangulates in. Its corners must be so far away that no
-# sliver along the convex hull is lost to them: 2^20 lost one in 37,000 random layouts, 2^22 none.
+# sliver along the convex hull is lost to them: of 80,000 random layouts 2^20 lost 8, 2^22 none.
 REACH_PX = 1 << 22
 # Points are inserted strip by strip of columns: each is then close to the one before it.
 STRIP_PX = 16

@@ -9,7 +9,7 @@ def complete(sparse_depth: np.ndarray) -> np.ndarray:
     Give every pixel of (H, W) m the depth of the nearest point in the image.
 
     By the 5x5 chamfer distance (Borgefors 1986): where two points are almost equally far, the one
-    taken may be up to 4 % farther. It errs as the exact transform does, in less than half the time.
+    taken may be up to 4 % farther. Errors are those of the exact transform, in half its time.
     """
     valid = sparse_depth > 0
     label = cv2.distanceTransformWithLabels(

@@ -65,7 +65,7 @@ def settings_of(job: Job) -> Settings:
         wait_for=job.setting(
             'wait_for',
             [],
-            'Topics that wait for subscribers; empty: every camera and LiDAR topic.',
+            'Topics that wait for subscribers; empty: all of cameras and LiDARs.',
         ),
         wait_s=job.setting('wait_s', 30.0, 'Longest wait for subscribers in seconds.'),
     )
@@ -105,7 +105,7 @@ class Player:
         self._zero_s = self._next_tick_s = self._next_report_s = self._behind_s = 0.0
 
     def wait_for_subscribers(self) -> None:
-        """Wait until `wait_for`, else camera and LiDAR topics, have subscribers; `wait_s` at most."""
+        """Wait `wait_s` at most until `wait_for`, else all sensor topics, have subscribers."""
         wanted = self._settings.wait_for_subscribers
         deadline = time.monotonic() + self._settings.wait_s
         sensors = [t for t in self._publishers if self._bag.topics[t].type in SENSOR_TYPES]

@@ -60,7 +60,11 @@ def run(
     args: Sequence[str] | None,
     make: Callable[[str], Any] = Node,
 ) -> int:
-    """Do `work` in the node that `make(name)` gives; return 0, or 2 after printing a ValueError or OSError as a sentence."""
+    """
+    Do `work` in the node that `make(name)` gives, and return 0.
+
+    A ValueError or OSError is printed as one sentence and gives 2.
+    """
     jobs: list[Job] = []
     signals = []
 

@@ -17,7 +17,7 @@ from depth_kd_ros.nodes.inputs import Inputs, Instant
 from depth_kd_ros.nodes.transforms import extrinsics, MissingTransformError
 from depth_kd_ros.nodes.worker import Worker
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import ClockChange, JumpThreshold, TimeJump
+from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -59,13 +59,10 @@ class CompletionNode(LifecycleNode):
             torch.set_num_threads(settings.threads)
         self.settings = settings
         self.completer = self._open(settings.model)
-        self.extrinsics = extrinsics(
-            self, settings.extrinsics_source, settings.extrinsics_T_cam_lidar
-        )
+        self.extrinsics = extrinsics(self, settings.extrinsics_source, settings.extrinsics_matrix)
         self.reader = FrameReader(settings.rectify, self.resolve_topic_name('image'), decoder())
-        self.get_logger().info(
-            f'model {self.completer.model.name} ({self.completer.model.hash}) on {self.completer.device}'
-        )
+        model = self.completer.model
+        self.get_logger().info(f'model {model.name} ({model.hash}) on {self.completer.device}')
 
     def _open(self, model: str) -> Any:
         """Load a model with the node's settings; ValueError says what is wrong with it."""
@@ -166,13 +163,12 @@ class CompletionNode(LifecycleNode):
         )
 
     def _on_jump(self, jump: TimeJump) -> None:
-        """Start matching anew when the clock goes back (a looped bag) or changes its source."""
-        if jump.clock_change != ClockChange.ROS_TIME_NO_CHANGE or jump.delta.nanoseconds < 0:
-            self.get_logger().info('the clock jumped: matching starts anew')
-            self.inputs.reset()
+        """Note that the clock went back, as a looped bag's does; the matcher sees it by stamps."""
+        self.get_logger().info(f'the clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')
+        self.health.forget_held_out()
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        """Check a change; a new model is loaded beside the old one and swapped between two frames."""
+        """Check a change; a new model is loaded beside the old one, swapped between two frames."""
         try:
             settings = parameters.changed(self.settings, changes)
             if hasattr(self, 'completer') and settings.model != self.settings.model:

@@ -1,4 +1,4 @@
-"""Image encodings beyond the native table (Bayer, YUV), through cv_bridge where it is installed."""
+"""Image encodings beyond the native table (Bayer, YUV) through cv_bridge, where installed."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from depth_kd_ros import launching, pictures
 from depth_kd_ros.bags import Bag
-from depth_kd_ros.nodes.watcher import Watcher
+from depth_kd_ros.messages import rgb, stamp_ns
+from depth_kd_ros.nodes.watcher import WATCHED, Watcher
 import rclpy
 import yaml
 
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace, choices: dict[str, str]) -> dict[str, Any]:
     given = dict.fromkeys(CHOICES, '') | choices | {'bag': options.bag}
     topics, rig = launching.streams(given)
     with Bag(options.bag) as bag:
-        frames = bag.topics[topics.image].count
+        headers = [m.header for _, m, _ in bag.messages([topics.image])]
+    images = {stamp_ns(header): header.frame_id for header in headers}
     clear(options.out)
     settings = launching.extrinsics_parameters(rig)
     settings |= {'image_transport': topics.transport}
@@ -72,11 +74,13 @@ def run(options: argparse.Namespace, choices: dict[str, str]) -> dict[str, Any]:
     node = start('completion_node', ['--params-file', str(parameters), *remaps], options.out)
     try:
         rclpy.init()
-        watched = watch(node, options, topics, max(1, frames // SHEETS))
+        show = list(images)[:: max(1, len(images) // SHEETS)]
+        watcher = watch(node, options, topics, show)
     finally:
         stop(node)
         rclpy.try_shutdown()
-    return write_report(options, watched)
+    write_sheets(options, topics.image, watcher)
+    return write_report(options, images, watcher)
 
 
 def keep_on_this_machine() -> None:
@@ -118,15 +122,16 @@ def stop(process: subprocess.Popen) -> None:
 
 
 def watch(
-    node: subprocess.Popen, options: argparse.Namespace, topics: launching.Topics, every: int
+    node: subprocess.Popen, options: argparse.Namespace, topics: launching.Topics, show: list[int]
 ) -> Watcher:
     """Wait for the node, start the player, and watch until the counts of the node stand still."""
-    watcher = Watcher(topics.image, topics.transport == 'compressed', every)
+    watcher = Watcher(show)
     player = None
     try:
         spin(watcher, lambda: watcher.is_heard, START_S, node, options.out)
-        play = ['-p', f'bag:={options.bag}', '-p', f'rate:={options.rate}']
-        player = start('bag_player_node', play, options.out)
+        play = {'bag': options.bag, 'rate': options.rate, 'wait_for': json.dumps(topics[:3])}
+        words = [word for name, value in play.items() for word in ('-p', f'{name}:={value}')]
+        player = start('bag_player_node', words, options.out)
         spin(watcher, lambda: player.poll() is not None, PLAY_S, node, options.out)
         if player.returncode:
             raise RuntimeError(f'the player failed: see {options.out}/bag_player_node.log')
@@ -142,7 +147,7 @@ def watch(
 def spin(
     watcher: Watcher, done: Callable[[], bool], limit_s: float, node: subprocess.Popen, out: Path
 ) -> None:
-    """Let the watcher work until `done`; RuntimeError after `limit_s` or where the node has ended."""
+    """Let the watcher work until `done`; RuntimeError after `limit_s` or without the node."""
     end = time.monotonic() + limit_s
     while not done():
         rclpy.spin_once(watcher, timeout_sec=0.05)
@@ -154,19 +159,35 @@ def spin(
             raise RuntimeError(f'nothing more came within {limit_s:.0f} s: see the logs in {out}')
 
 
-def write_report(options: argparse.Namespace, watcher: Watcher) -> dict[str, Any]:
-    """Write report.json and the contact sheets, and check every output against its image."""
-    report = {'bag': str(options.bag), **watcher.report()}
-    for stamp, shown in sorted(watcher.shown.items()):
-        if len(shown) == 3:
-            title = f'stamp {stamp * 1e-9:.3f} s, model {report["model"]}'
-            sheet = pictures.contact_sheet(shown['image'], shown['sparse'], shown['depth'], title)
-            pictures.write(str(options.out / f'{stamp}.png'), sheet)
+def write_sheets(options: argparse.Namespace, image_topic: str, watcher: Watcher) -> None:
+    """Write a contact sheet of each frame to show: image, points on it, dense depth."""
+    with Bag(options.bag) as bag:
+        for _, message, _ in bag.messages([image_topic]):
+            stamp = stamp_ns(message.header)
+            shown = watcher.shown.get(stamp, {})
+            if len(shown) == len(WATCHED):
+                title = f'stamp {stamp * 1e-9:.3f} s, model {watcher.health["model"]}'
+                sheet = pictures.contact_sheet(
+                    rgb(message), shown['sparse'], shown['depth'], title
+                )
+                pictures.write(str(options.out / f'{stamp}.png'), sheet)
+
+
+def write_report(
+    options: argparse.Namespace, images: dict[int, str], watcher: Watcher
+) -> dict[str, Any]:
+    """Write report.json: the node's figures, and every output compared with its image's header."""
+    wrong = [stamp for stamp, frame in watcher.frame_ids.items() if images.get(stamp) != frame]
+    report = {
+        'bag': str(options.bag),
+        'frames_in_bag': len(images),
+        **watcher.health,
+        'depth_received': len(watcher.frame_ids),
+        'stamp_or_frame_id_unlike_image': len(wrong),
+    }
     (options.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
-    if not report['frames_out']:
-        raise RuntimeError(
-            f'no depth came out: see {options.out}/report.json and the logs beside it'
-        )
+    if not watcher.frame_ids:
+        raise RuntimeError(f'no depth came out: see {options.out}/report.json and the logs there')
     return report
 
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 PERIOD_S = 1.0
 SILENT_ADVICE = (
-    'has publishers, but nothing arrives. Either their QoS does not fit (ros2 topic info -v), or the '
-    'messages are too large for the transport: give this node and the drivers the shared-memory '
-    'profile config/fastdds_shared_memory.xml (middleware_profile:=shared_memory in the launch)'
+    'has publishers, but nothing arrives. Either their QoS does not fit (ros2 topic info -v), or '
+    'the messages are too large for the transport: give this node and the drivers the '
+    'shared-memory profile config/fastdds_shared_memory.xml (middleware_profile:=shared_memory in '
+    'the launch)'
 )
 
 

@@ -17,11 +17,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 POLL_S = 0.01
-NOT_LOST = ('_received', '_matched', '_waiting', '_unused')  # unused: another image was nearer
+NOT_LOST = ('_received', '_matched', '_waiting', '_unused')  # unused: another was nearer
 
 
 class Instant(NamedTuple):
-    """The messages of one instant; `arrived_s` is when the pair was complete, `skew_ns` image - cloud."""
+    """The messages of one instant; `arrived_s`: when the last came, `skew_ns`: of stamps."""
 
     image: Any
     camera_info: Any
@@ -76,11 +76,6 @@ class Inputs:
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
-
-    def reset(self) -> None:
-        """Forget waiting messages, after a jump of the clock."""
-        if self._matcher:
-            self._matcher.reset()
 
     @property
     def lost(self) -> dict[str, int]:
@@ -141,7 +136,7 @@ class Inputs:
             self._pass_on(pair.partner, pair.reference, pair.skew_ns)
 
     def _pass_on(self, image: Any, cloud: Any, skew_ns: int) -> None:
-        """Complete a pair with the newest CameraInfo; before the first one, the newest pair waits."""
+        """Complete a pair with the newest CameraInfo; the newest pair waits for the first one."""
         if self._info is None:
             if self._held:
                 self._health.dropped('no_camera_info')
@@ -161,8 +156,8 @@ class Inputs:
             import message_filters
         except ImportError:
             raise ValueError(
-                f'sync.policy {settings.sync_policy!r} needs the ROS package message_filters, which is not '
-                'installed; sync.policy nearest is built in'
+                f'sync.policy {settings.sync_policy!r} needs the ROS package message_filters, '
+                'which is not installed; sync.policy nearest is built in'
             ) from None
         qos, size = sensor_qos(10), settings.sync_queue_size
         filters = [

@@ -17,7 +17,7 @@ class MissingTransformError(LookupError):
 
 
 class Extrinsics(Protocol):
-    """Give T_cam_lidar (4, 4) for the frames and the stamp of a pair; MissingTransformError without one."""
+    """Give T_cam_lidar (4, 4) for the frames and stamp of a pair, or MissingTransformError."""
 
     def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray: ...
 
@@ -28,8 +28,8 @@ class ParameterExtrinsics:
     def __init__(self, values: list[float]) -> None:
         if not any(values):
             raise ValueError(
-                'extrinsics.T_cam_lidar is not set, but extrinsics.source is parameter: give 16 numbers (4x4, row by '
-                'row), or start with extrinsics:=tf or extrinsics:=FILE'
+                'extrinsics.T_cam_lidar is not set, but extrinsics.source is parameter: give 16 '
+                'numbers (4x4, row by row), or start with extrinsics:=tf or extrinsics:=FILE'
             )
         self._T = check_rigid(values, 'parameter extrinsics.T_cam_lidar')
 
@@ -41,8 +41,8 @@ class TfExtrinsics:
     """
     Look transforms up in a tf2 buffer without waiting.
 
-    At the stamp of the cloud; where TF has not come that far yet, the newest one if at most STALE_S
-    older. `errors` is the tf2 module (LookupException, ConnectivityException, ExtrapolationException).
+    At the stamp of the cloud; where TF has not come that far yet, the newest one if at most
+    STALE_S older. `errors` is the tf2_ros module, for its exceptions.
     """
 
     def __init__(self, buffer: Any, errors: Any) -> None:
@@ -64,8 +64,9 @@ class TfExtrinsics:
             self._errors.ExtrapolationException,
         ) as error:
             raise MissingTransformError(
-                f"no transform from {lidar_frame!r} to {camera_frame!r} in TF ({error}). Is the robot's "
-                'static_transform_publisher or robot_state_publisher running? Else start with extrinsics:=FILE'
+                f'no transform from {lidar_frame!r} to {camera_frame!r} in TF ({error}). Is a '
+                'static_transform_publisher or robot_state_publisher running? Else start with '
+                'extrinsics:=FILE'
             ) from None
         t, r = found.transform.translation, found.transform.rotation
         return transform([t.x, t.y, t.z], [r.x, r.y, r.z, r.w])
@@ -77,16 +78,16 @@ def extrinsics(node: Node, source: str, values: list[float]) -> Extrinsics:
         return ParameterExtrinsics(values)
     if any(values):
         raise ValueError(
-            'extrinsics.T_cam_lidar is given although extrinsics.source is tf: two sources. Set extrinsics.source to '
-            'parameter, or leave T_cam_lidar out'
+            'extrinsics.T_cam_lidar is given although extrinsics.source is tf: two sources. Set '
+            'extrinsics.source to parameter, or leave T_cam_lidar out'
         )
     try:
         import tf2_ros
     except ImportError:
         raise ValueError(
-            'extrinsics.source is tf, but the ROS package tf2_ros is not installed. Install it (ros-<distro>-tf2-ros-py),'
-            ' or give the transform: extrinsics:=bag or extrinsics:=FILE in the launch, extrinsics.source:=parameter '
-            'with extrinsics.T_cam_lidar otherwise'
+            'extrinsics.source is tf, but the ROS package tf2_ros is not installed. Install it '
+            '(ros-<distro>-tf2-ros-py), or give the transform: extrinsics:=bag or '
+            'extrinsics:=FILE in the launch, otherwise extrinsics.source:=parameter with extrinsics.T_cam_lidar'
         ) from None
     buffer = tf2_ros.Buffer()
     buffer.listener = tf2_ros.TransformListener(buffer, node)

@@ -9,10 +9,10 @@ from typing import Any
 
 class Worker:
     """
-    Run `work(item)` in one thread; `put` never blocks and displaces an item that is still waiting.
+    Run `work(item)` in one thread; `put` never blocks and displaces an item still waiting.
 
-    `displaced(item)` is called for each item that a newer one pushed out. An exception of `work` goes to
-    `failed(item, error)` and loses that item only.
+    `displaced(item)` is called for each item that a newer one pushed out. An exception of `work`
+    goes to `failed(item, error)` and loses that item only.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Worker:
             self._displaced(waiting)
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """Finish the item in work, drop the waiting one and end the thread; tell whether it ended in time."""
+        """Finish the item in work, drop the waiting one, end the thread; tell if in time."""
         with self._ready:
             self._stopping = True
             self._ready.notify()
