@@ -16,7 +16,10 @@ endif
 # DDS stays on this machine, in a domain of this run's own (make ROS_DOMAIN_ID=N sets another),
 # through shared memory that holds whole images.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+# Humble's way; later distributions warn of it.
+ifeq ($(ROS_DISTRO),humble)
 export ROS_LOCALHOST_ONLY := 1
+endif
 export ROS_DOMAIN_ID := $(shell echo $$(($$PPID % 101 + 1)))
 export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds_shared_memory.xml
 export FASTDDS_DEFAULT_PROFILES_FILE := $(FASTRTPS_DEFAULT_PROFILES_FILE)

@@ -55,9 +55,17 @@ def _passed(pair: Pair, info: Any) -> bool:
 
 
 def _frame(pair: Pair, infos: list[Any]) -> BagFrame:
-    """Choose the pair's CameraInfo and drop what came before it."""
-    stamp = stamp_ns(pair.partner.header)
-    usable = [i for i, info in enumerate(infos) if stamp_ns(info.header) <= stamp]
+    info = info_of(pair.partner_ns, infos)
+    return BagFrame(pair.partner, info, pair.reference, pair.skew_ns)
+
+
+def info_of(image_ns: int, infos: list[Any]) -> Any:
+    """
+    Choose the CameraInfo of an image by its stamp, and forget those before it.
+
+    The newest one with the image's stamp, else the latest before it, else the first of the list.
+    """
+    usable = [i for i, info in enumerate(infos) if stamp_ns(info.header) <= image_ns]
     chosen = max(usable, key=lambda i: (stamp_ns(infos[i].header), i), default=0)
     del infos[:chosen]
-    return BagFrame(pair.partner, infos[0], pair.reference, pair.skew_ns)
+    return infos[0]

@@ -159,6 +159,7 @@ def run_complete(
     from depth_kd_ros.bags import Bag
     from depth_kd_ros.completer import DepthCompleter
     from depth_kd_ros.folders import Folder
+    from depth_kd_ros.nodes.decoding import decoder
     from rich.console import Console
     from rich.progress import track
 
@@ -169,7 +170,7 @@ def run_complete(
             jobs, total = offline.folder_jobs(folder, completer), len(folder)
         else:
             bag = stack.enter_context(Bag(source))
-            jobs = offline.bag_jobs(bag, options, completer)
+            jobs = offline.bag_jobs(bag, options, completer, decoder())
             total = bag.topics[bag.find_topic('points', options.points)].count
         sinks = [stack.enter_context(offline.depth_sink(out, format))]
         if sheets:

@@ -124,30 +124,50 @@ class DepthCompleter:
     ) -> Completion:
         """Complete image (H, W, 3) uint8 RGB and points (N, 3) m; may raise NoPointsError."""
         start = time.perf_counter()
-        points = torch.from_numpy(points_lidar).to(self.device)
-        sparse = sparse_depth(points, T_cam_lidar, camera, self.min_depth_m).depth
+        sparse = self._projected(points_lidar, camera, T_cam_lidar)
         return self._complete(image, sparse, start, len(points_lidar))
+
+    def _projected(self, points: np.ndarray, camera: Camera, T_cam_lidar: np.ndarray) -> Tensor:
+        on_device = torch.from_numpy(points).to(self.device)
+        return sparse_depth(on_device, T_cam_lidar, camera, self.min_depth_m).depth
+
+    def project(
+        self, points_lidar: np.ndarray, camera: Camera, T_cam_lidar: np.ndarray
+    ) -> Completion:
+        """Go as far as the sparse depth, without the model: depth is what was measured."""
+        start = time.perf_counter()
+        sparse = self._projected(points_lidar, camera, T_cam_lidar)
+        given = self._checked(sparse, len(points_lidar)).cpu().numpy()
+        return Completion(given, given, None, {'project': time.perf_counter() - start})
 
     def from_sparse(self, image: np.ndarray, sparse: np.ndarray) -> Completion:
         """Complete image (H, W, 3) uint8 RGB and sparse depth (H, W) float32 m, 0 = none."""
         start = time.perf_counter()
         return self._complete(image, torch.from_numpy(sparse).to(self.device), start, sparse.size)
 
+    def warm_up(self, height: int, width: int) -> None:
+        """Run the model once at a size, so that the first real frame pays for nothing."""
+        sparse = np.zeros((height, width), np.float32)
+        sparse[height // 2, width // 2] = self.min_depth_m
+        self.from_sparse(np.zeros((height, width, 3), np.uint8), sparse)
+
     def _complete(self, image: np.ndarray, sparse: Tensor, start: float, count: int) -> Completion:
-        allowed = (sparse >= self.min_depth_m) & (sparse <= self.max_depth_m)
-        sparse = torch.where(allowed, sparse, 0.0)
-        if self.bleed_filter:
-            sparse = without_bleed_through(sparse)
-        given = sparse.cpu().numpy()
-        if not given.any():
-            size = f'{given.shape[0]}x{given.shape[1]}'
-            raise NoPointsError(
-                f'none of {count} points falls into the {size} image between {self.min_depth_m} '
-                f'and {self.max_depth_m} m: empty cloud, wrong extrinsics, or LiDAR turned away?'
-            )
+        sparse = self._checked(sparse, count)
         projected = time.perf_counter()
         depth, confidence = self.model(image, sparse)
         dense = depth.clamp(self.min_depth_m, self.max_depth_m).cpu().numpy()
         certain = None if confidence is None else confidence.cpu().numpy()
         seconds = {'project': projected - start, 'infer': time.perf_counter() - projected}
-        return Completion(dense, given, certain, seconds)
+        return Completion(dense, sparse.cpu().numpy(), certain, seconds)
+
+    def _checked(self, sparse: Tensor, count: int) -> Tensor:
+        """Drop depth outside the limits and seen past nearer surfaces; NoPointsError if all."""
+        allowed = (sparse >= self.min_depth_m) & (sparse <= self.max_depth_m)
+        sparse = torch.where(allowed, sparse, 0.0)
+        if not bool(sparse.any()):
+            size = f'{sparse.shape[0]}x{sparse.shape[1]}'
+            raise NoPointsError(
+                f'none of {count} points falls into the {size} image between {self.min_depth_m} '
+                f'and {self.max_depth_m} m: empty cloud, wrong extrinsics, or LiDAR turned away?'
+            )
+        return without_bleed_through(sparse) if self.bleed_filter else sparse

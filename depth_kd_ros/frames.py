@@ -96,7 +96,8 @@ class FrameReader:
 
     def _lens(self, info: Any) -> _Lens:
         """Give the treatment for a CameraInfo, prepared anew only when its numbers change."""
-        key = tuple(tuple(getattr(info, name)) for name in 'kdrp') + (
+        key = (
+            *(tuple(getattr(info, name)) for name in 'kdrp'),
             info.distortion_model, info.height, info.width, info.binning_x, info.binning_y,
             info.roi.x_offset, info.roi.y_offset, info.roi.height, info.roi.width,
         )  # fmt: skip

@@ -98,7 +98,7 @@ def _compressed_rgb(message: Any) -> np.ndarray:
             f'format {message.format!r} is depth, not colour: choose the camera topic'
         )
     data = np.frombuffer(memoryview(message.data), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+    image: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if image is None:
         raise MessageError(
             f'format {message.format!r}: {len(message.data)} bytes are no jpeg or png image'
@@ -212,7 +212,7 @@ def buffer(values: np.ndarray, message_class: type) -> Any:
     if _of_rosbags(message_class):
         return octets
     data = typed_array('B')
-    data.frombytes(memoryview(octets))
+    data.frombytes(octets.data)
     return data
 
 

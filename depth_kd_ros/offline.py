@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from depth_kd_ros import extrinsics, messages, pictures
 from depth_kd_ros.bag_writer import BagWriter
-from depth_kd_ros.bags import Bag
+from depth_kd_ros.bags import Bag, BagFrame
 from depth_kd_ros.completer import Completion, DepthCompleter, NoPointsError
 from depth_kd_ros.folders import Folder, write_depth
 from depth_kd_ros.frames import FrameReader
@@ -32,6 +33,7 @@ class Done(NamedTuple):
 
 
 Job = tuple[str, Callable[[], Done]]
+Decode = Callable[[Any], np.ndarray]
 
 
 class Sink(Protocol):
@@ -61,24 +63,30 @@ class Result:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def bag_jobs(bag: Bag, options: BagOptions, completer: DepthCompleter) -> Iterator[Job]:
-    """Give one job per matched pair of an open bag, named by the image's stamp in ns."""
+def bag_jobs(
+    bag: Bag, options: BagOptions, completer: DepthCompleter, decode: Decode | None = None
+) -> Iterator[Job]:
+    """
+    Give one job per matched pair of an open bag, named by the image's stamp in ns.
+
+    `decode` reads image encodings beyond the native table, as in messages.rgb.
+    """
     image = bag.find_topic('image', options.image)
     points = bag.find_topic('points', options.points)
     info = bag.find_topic('camera_info', options.camera_info, image)
     if options.extrinsics == 'bag':
-        T_cam_lidar = bag.extrinsics(bag.frame_id(image), bag.frame_id(points))
+        T_cam_lidar = extrinsics.from_bag(bag, image, points).T_cam_lidar
     else:
         T_cam_lidar = extrinsics.from_file(options.extrinsics).T_cam_lidar
-    reader = FrameReader(options.rectify, image)
+    reader = FrameReader(options.rectify, image, decode)
 
-    def job(item: Any) -> Done:
+    def job(item: BagFrame) -> Done:
         frame = reader(item.image, item.camera_info, item.points, T_cam_lidar)
         done = completer(frame.image, frame.points.xyz, frame.camera, frame.T_cam_lidar)
         return Done(frame.image, done, frame.camera, item.image.header)
 
     matched = bag.frames(image, points, info, options.slop_s, options.offset_s)
-    return ((str(stamp_ns(item.image.header)), lambda i=item: job(i)) for item in matched)
+    return ((str(stamp_ns(item.image.header)), partial(job, item)) for item in matched)
 
 
 def folder_jobs(folder: Folder, completer: DepthCompleter) -> Iterator[Job]:
@@ -88,7 +96,7 @@ def folder_jobs(folder: Folder, completer: DepthCompleter) -> Iterator[Job]:
         frame = folder[name]
         return Done(frame.image, completer.from_sparse(frame.image, frame.sparse))
 
-    return ((name, lambda n=name: job(n)) for name in folder.names)
+    return ((name, partial(job, name)) for name in folder.names)
 
 
 def complete(jobs: Iterator[Job], sinks: list[Sink], steps: Iterator[int]) -> Result:

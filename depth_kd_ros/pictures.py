@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 NEAR_M, FAR_M = 1.0, 80.0
+TICKS_M = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 120)
 _LUT = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[
     ::-1, 0, ::-1
 ]
@@ -19,11 +20,10 @@ def colour(depth: np.ndarray, near_m: float = NEAR_M, far_m: float = FAR_M) -> n
 
     The scale is logarithmic and fixed, so that pictures compare.
     """
-    with np.errstate(divide='ignore', invalid='ignore'):
-        position = np.log(depth / near_m) / np.log(far_m / near_m)
-    step = np.clip(np.nan_to_num(position, nan=0.0, neginf=0.0) * 255, 0, 255).astype(np.uint8)
-    image = np.ascontiguousarray(_LUT[step])
-    image[~(depth > 0)] = 0
+    valid = depth > 0
+    position = np.log(np.where(valid, depth, near_m) / near_m) / np.log(far_m / near_m)
+    image = _LUT[(np.clip(position, 0, 1) * 255).astype(np.uint8)]
+    image[~valid] = 0
     return image
 
 
@@ -34,13 +34,14 @@ def overlay(
     far_m: float = FAR_M,
     radius_px: int = 1,
 ) -> np.ndarray:
-    """Draw the points of sparse depth (H, W) m over an RGB image (H, W, 3) uint8, near ones last."""
+    """Draw the points of sparse depth (H, W) m over an RGB image (H, W, 3) uint8, near ones up."""
+    side = 2 * radius_px + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    points = np.where(sparse > 0, sparse, np.inf).astype(np.float32)
+    nearest = cv2.erode(points, disc, borderValue=np.inf)  # (H, W), inf = no point
+    drawn = np.isfinite(nearest)
     result = image.copy()
-    v, u = np.nonzero(sparse)
-    order = np.argsort(-sparse[v, u])
-    colours = colour(sparse[v, u][order][None], near_m, far_m)[0].tolist()
-    for x, y, c in zip(u[order].tolist(), v[order].tolist(), colours, strict=True):
-        cv2.circle(result, (x, y), radius_px, c, -1)
+    result[drawn] = colour(nearest[drawn][None], near_m, far_m)[0]
     return result
 
 
@@ -51,7 +52,7 @@ def sheet(rows: Sequence[tuple[str, np.ndarray]], width: int = 1242) -> np.ndarr
         height = max(1, round(picture.shape[0] * width / picture.shape[1]))
         scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         bar = np.full((26, width, 3), 255, np.uint8)
-        cv2.putText(bar, title, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        _write_text(bar, title, (6, 18))
         parts += [bar, scaled]
     return np.concatenate(parts)
 
@@ -61,15 +62,16 @@ def scale_bar(width: int = 1242, near_m: float = NEAR_M, far_m: float = FAR_M) -
     metres = near_m * (far_m / near_m) ** np.linspace(0, 1, width)
     bar = np.full((40, width, 3), 255, np.uint8)
     bar[:16] = colour(metres[None].astype(np.float32), near_m, far_m)
-    for m in (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 120):
+    for m in TICKS_M:
         if near_m <= m <= far_m:
             x = int(np.log(m / near_m) / np.log(far_m / near_m) * (width - 1))
             cv2.line(bar, (x, 12), (x, 20), (0, 0, 0), 1)
-            at = (min(x, width - 40), 34)
-            cv2.putText(
-                bar, f'{m} m', at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA
-            )
+            _write_text(bar, f'{m} m', (min(x, width - 40), 34), 0.45)
     return bar
+
+
+def _write_text(picture: np.ndarray, text: str, at: tuple[int, int], size: float = 0.5) -> None:
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 1, cv2.LINE_AA)
 
 
 def contact_sheet(
@@ -89,5 +91,9 @@ def contact_sheet(
 
 def write(path: str, picture: np.ndarray) -> None:
     """Write an RGB picture; raise OSError where that fails."""
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+    try:
+        written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise OSError(f'{path}: the picture could not be written ({error.err})') from None
+    if not written:
         raise OSError(f'{path}: the picture could not be written')

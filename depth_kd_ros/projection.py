@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 MIN_DEPTH_M = 0.5
-_NOTHING = torch.iinfo(torch.int64).max
+_FAR_AWAY = 1 << 40
 
 
 class SparseDepth(NamedTuple):
@@ -54,7 +54,8 @@ def sparse_depth(
 def points_cam(points_lidar: Tensor, T_cam_lidar: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Move points (N, 3) m from the LiDAR to the camera frame: x, y, z (N,) float64 m."""
     T = torch.from_numpy(np.asarray(T_cam_lidar, np.float64)).to(points_lidar.device)
-    x, y, z = torch.addmm(T[:3, 3:], T[:3, :3], points_lidar.double().T)  # (3, N): 5x the speed
+    points = points_lidar.double()
+    x, y, z = (torch.mv(points, row[:3]).add_(row[3]) for row in T[:3])  # twice a matmul's speed
     return x, y, z
 
 
@@ -88,16 +89,14 @@ def rays(camera: Camera) -> Tensor:
 
 
 def _nearest(pixel: Tensor, depth: Tensor, index: Tensor, size: tuple[int, int]) -> SparseDepth:
-    """Z-buffer: depth bits above the point index in one int64; its minimum decides both."""
-    key = (depth.view(torch.int32).long() << 32) | index
-    best = torch.full((size[0] * size[1],), _NOTHING, device=key.device)
-    best.scatter_reduce_(0, pixel, key, 'amin')
-    winner = (best.index_select(0, pixel) == key).nonzero().squeeze(1)
-    pixel = pixel.index_select(0, winner)  # each once
-    depths = torch.zeros(best.shape, device=key.device)
-    depths[pixel] = depth.index_select(0, winner)
-    indices = torch.full(best.shape, -1, device=key.device)
-    indices[pixel] = index.index_select(0, winner)
+    """Z-buffer (P,) points: per pixel the smallest depth, then the smallest index at it."""
+    nearest = torch.full((size[0] * size[1],), torch.inf, device=depth.device)
+    nearest.scatter_reduce_(0, pixel, depth, 'amin')
+    first = (nearest.index_select(0, pixel) == depth).nonzero().squeeze(1)
+    pixel, depth, index = (t.index_select(0, first) for t in (pixel, depth, index))
+    depths = torch.zeros_like(nearest).scatter_(0, pixel, depth)
+    indices = torch.full(nearest.shape, -1, device=depth.device)
+    indices.scatter_reduce_(0, pixel, index, 'amin', include_self=False)
     return SparseDepth(depths.view(size), indices.view(size))
 
 
@@ -115,25 +114,28 @@ def without_bleed_through(
     z = depth[row, column]
     pitch = depth.shape[0] + reach_px + 1  # so far apart that no column reaches the next
     place = column * pitch + row  # (N,) ascending
-    ends = place.new_full((1,), _NOTHING // 2)
-    places, depths = torch.cat([-ends, place, ends]), torch.cat([z[:1], z, z[:1]])
-    above, below = (_next_depth(places, depths, pitch, reach_px, step) for step in (-1, 1))
+    above, below = _next_depths(place, z, pitch, reach_px)
     hidden = torch.maximum(above, below) < torch.minimum(z / (1 + relative), z - absolute_m)
     kept = depth.clone()
     kept[row[hidden], column[hidden]] = 0
     return kept
 
 
-def _next_depth(places: Tensor, depths: Tensor, pitch: int, reach_px: int, step: int) -> Tensor:
-    """Find the depth (N,) of the next point up (step -1) or down (1), inf = none in reach."""
-    place = places[1:-1]
-    distance = torch.full_like(place, reach_px + 1)
-    found = torch.full_like(depths[1:-1], torch.inf)
+def _next_depths(place: Tensor, z: Tensor, pitch: int, reach_px: int) -> list[Tensor]:
+    """Find the depths (N,) of the next point above and of the next below, inf = none in reach."""
+    end = place.new_full((1,), _FAR_AWAY)
+    places, depths = torch.cat([-end, place, end]), torch.cat([z[:1], z, z[:1]])
+    distances = [torch.full_like(place, reach_px + 1) for _ in range(2)]
+    found = [torch.full_like(z, torch.inf) for _ in range(2)]
     for beside in (0, -pitch, pitch):  # own column, left, right
         start = place + beside
-        at = torch.searchsorted(places, start, right=step > 0) - (step < 0)
-        away = (places.index_select(0, at) - start) * step
-        z = depths.index_select(0, at)
-        better = (away < distance) | ((away == distance) & (z < found) & (away <= reach_px))
-        distance, found = torch.where(better, away, distance), torch.where(better, z, found)
+        at = torch.searchsorted(places, start)
+        level = places.index_select(0, at) == start  # a point beside: neither above nor below
+        for side, there in enumerate((at - 1, at + level)):
+            away = (places.index_select(0, there) - start).abs()
+            depth, distance = depths.index_select(0, there), distances[side]
+            nearer = (away == distance) & (away <= reach_px) & (depth < found[side])
+            better = (away < distance) | nearer
+            distances[side] = torch.where(better, away, distance)
+            found[side] = torch.where(better, depth, found[side])
     return found

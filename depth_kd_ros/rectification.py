@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 from depth_kd_ros.geometry import Camera
@@ -24,8 +25,8 @@ class Rectifier:
 def rectifier(raw: Camera, R: np.ndarray, rectified: Camera) -> Rectifier:
     """Map `raw` (K, D) over rotation R (3, 3) to `rectified` (P). Source: OpenCV."""
     D, size = np.array(raw.D or (0.0,) * 4), (rectified.width, rectified.height)
-    make = cv2.initUndistortRectifyMap
-    if raw.model == 'equidistant':
-        make = cv2.fisheye.initUndistortRectifyMap
-    maps = make(np.array(raw.K), D, R, np.array(rectified.K), size, cv2.CV_16SC2)
+    lens: Any = cv2.fisheye if raw.model == 'equidistant' else cv2
+    maps = lens.initUndistortRectifyMap(
+        np.array(raw.K), D, R, np.array(rectified.K), size, cv2.CV_16SC2
+    )
     return Rectifier(rectified, maps)

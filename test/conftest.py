@@ -50,8 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
         ),
         ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
         ROS_DOMAIN_ID=str(domain),
-        ROS_LOCALHOST_ONLY='1',
     )
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     'cli': 'typer',
     'nodes': 'rclpy ament_index_python builtin_interfaces diagnostic_msgs geometry_msgs '
     'lifecycle_msgs rcl_interfaces rosgraph_msgs sensor_msgs std_msgs numpy rosbags yaml '
-    '.bag_writer .bags .clouds .completer .extrinsics .frames .geometry .health .messages '
+    '.bag_frames .bag_writer .bags .clouds .completer .extrinsics .frames .geometry .health .messages '
     '.launching .nodes .pictures .projection .rectification .sync',
 }
 # What may be imported inside functions (and for type checkers) only. '*': anything but ROS.

@@ -20,21 +20,21 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 
-class LookupException(Exception):  # noqa: N818  (tf2's own name)
+class TransformException(Exception):  # noqa: N818  (tf2's own name)
     pass
 
 
-class ConnectivityException(Exception):  # noqa: N818
+class LookupException(TransformException):
     pass
 
 
-class ExtrapolationException(Exception):  # noqa: N818
+class ExtrapolationException(TransformException):
     pass
 
 
 ERRORS = SimpleNamespace(
+    TransformException=TransformException,
     LookupException=LookupException,
-    ConnectivityException=ConnectivityException,
     ExtrapolationException=ExtrapolationException,
 )
 
@@ -45,6 +45,9 @@ class Buffer:
     def __init__(self):
         self.entries = []  # (stamp s or None, x m)
         self.quaternion = (0.0, 0.0, 1.0, 0.0)  # half a turn about z
+
+    def clear(self):
+        self.entries = [entry for entry in self.entries if entry[0] is None]  # static ones stay
 
     def lookup_transform(self, target, source, time):
         if (target, source) != ('cam', 'lidar') or not self.entries:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -97,3 +98,5 @@ def _start(name: str, args: Sequence[str] | None, make: Callable[[str], Any]) ->
         return make(name)
     except RuntimeError as error:  # what rcl raises for arguments that it cannot parse
         raise ValueError(f'ROS did not start: {error}') from error
+    except ParameterException as error:
+        raise ValueError(' '.join(str(error).split())) from error

@@ -26,7 +26,7 @@ import yaml
 
 START_S, PLAY_S, END_S = 120.0, 36000.0, 120.0
 SHEETS = 5
-RATE = 0.5
+RATE = 1.0
 CHOICES = (
     'image', 'points', 'camera_info', 'image_transport', 'extrinsics', 'model', 'device',
 )  # fmt: skip
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     keep_on_this_machine()
     try:
-        report = run(options, dict(choice.split(':=', 1) for choice in options.choices))
+        report = run(options, chosen(options.choices))
     except (ValueError, OSError, RuntimeError) as error:
         print(f'demo: {error}', file=sys.stderr)
         return 1
@@ -54,11 +54,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(options: argparse.Namespace, choices: dict[str, str]) -> dict[str, Any]:
-    """Play, watch and write the report; RuntimeError names the process that failed and its log."""
+def chosen(words: list[str]) -> dict[str, str]:
+    """Read NAME:=VALUE words; ValueError for anything else."""
+    choices = dict(word.partition(':=')[::2] for word in words)
     unknown = set(choices) - set(CHOICES)
     if unknown:
-        raise ValueError(f'{", ".join(sorted(unknown))}: not among {", ".join(CHOICES)}')
+        known = ', '.join(CHOICES)
+        raise ValueError(
+            f'{", ".join(sorted(unknown))}: NAME:=VALUE expected, NAME one of {known}'
+        )
+    return choices
+
+
+def run(options: argparse.Namespace, choices: dict[str, str]) -> dict[str, Any]:
+    """Play, watch and write the report; RuntimeError names the process that failed and its log."""
     given = dict.fromkeys(CHOICES, '') | choices | {'bag': options.bag}
     topics, rig = launching.streams(given)
     with Bag(options.bag) as bag:
@@ -88,10 +97,11 @@ def keep_on_this_machine() -> None:
     shipped = Path(__file__).parents[2] / 'config' / 'fastdds_shared_memory.xml'
     own = {
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        'ROS_LOCALHOST_ONLY': '1',
         'ROS_DOMAIN_ID': str(1 + os.getpid() % 100),
         **(launching.profile_environment('shared_memory', shipped) if shipped.is_file() else {}),
     }
+    if os.environ.get('ROS_DISTRO') == 'humble':
+        own['ROS_LOCALHOST_ONLY'] = '1'
     for name, value in own.items():
         os.environ.setdefault(name, value)
 

@@ -12,14 +12,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 
 if TYPE_CHECKING:
-    from depth_kd_ros.completer import Completion
+    from depth_kd_ros.completer import Completion, Model
 
 PERIOD_S = 1.0
+ABSENT_ADVICE = 'is the driver running, and the remapping right (ros2 topic list -t)?'
 SILENT_ADVICE = (
-    'has publishers, but nothing arrives. Either their QoS does not fit (ros2 topic info -v), or '
-    'the messages are too large for the transport: give this node and the drivers the '
-    'shared-memory profile config/fastdds_shared_memory.xml (middleware_profile:=shared_memory in '
-    'the launch)'
+    'published, but nothing arrives. Either the QoS does not fit (ros2 topic info -v), or the '
+    'messages are too large for the transport: give this node and the drivers the shared-memory '
+    'profile config/fastdds_shared_memory.xml (middleware_profile:=shared_memory in the launch)'
 )
 
 
@@ -27,8 +27,8 @@ class Diagnostics:
     """
     Publish what the node counts, with a level and advice.
 
-    OK: frames come out. WARN: frames were lost within the last second, or an input is silent.
-    ERROR: frames come in and none goes out.
+    OK: nothing was lost within the last second. WARN: frames were lost, or an input is silent.
+    ERROR: frames were lost and none came out, or all inputs are silent.
     """
 
     def __init__(self, node: Any) -> None:
@@ -45,11 +45,17 @@ class Diagnostics:
         self._node.destroy_publisher(self._array)
         self._node.destroy_publisher(self._frame)
 
-    def frame(self, header: Any, seconds: Mapping[str, float], done: Completion) -> None:
+    @property
+    def frame_is_watched(self) -> bool:
+        """Tell whether somebody subscribes to ~/frame_status."""
+        return bool(self._frame.get_subscription_count())
+
+    def frame(
+        self, header: Any, seconds: Mapping[str, float], done: Completion, model: Model
+    ) -> None:
         """Publish one frame's status: stamp, model, stage times, points."""
-        if not self._frame.get_subscription_count():
+        if not self.frame_is_watched:
             return
-        model = self._node.completer.model
         values = {
             'stamp_ns': stamp_ns(header), 'model': model.name, 'model_hash': model.hash,
             'points': int((done.sparse_depth > 0).sum()),
@@ -66,9 +72,10 @@ class Diagnostics:
         level, text = self._judge(now)
         now |= {
             'model': node.completer.model.name, 'model_hash': node.completer.model.hash,
-            'device': str(node.completer.device), 'outputs_subscribed': node.outputs.subscribed,
+            'device': str(node.completer.device),
+            'outputs_subscribed': ' '.join(sorted(node.outputs.wanted())),
             'why_dropped': dict(node.why),
-            'memory_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            'memory_peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }  # fmt: skip
         self._before = now
         array = DiagnosticArray(status=[self._status(level, text, dict(flat(now)))])
@@ -79,9 +86,13 @@ class Diagnostics:
         """Choose level and message from what changed since the last second."""
         silent = self._node.inputs.silent(self._node.settings.silence_s)
         if silent:
-            text = f'{", ".join(silent)} {SILENT_ADVICE}'
+            absent = [topic for topic, publishers in silent.items() if not publishers]
+            mute = [topic for topic, publishers in silent.items() if publishers]
+            text = f'nobody publishes {", ".join(absent)}: {ABSENT_ADVICE}. ' if absent else ''
+            text += f'{", ".join(mute)}: {SILENT_ADVICE}' if mute else ''
             self._node.get_logger().warning(text, throttle_duration_sec=30.0)
-            return DiagnosticStatus.WARN, text
+            both = len(silent) == len(self._node.inputs.topics)
+            return DiagnosticStatus.ERROR if both else DiagnosticStatus.WARN, text
         if self._before is None:
             return DiagnosticStatus.OK, 'started'
         old = self._before

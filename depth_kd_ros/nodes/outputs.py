@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Set
 from typing import Any
 
 from depth_kd_ros import clouds, messages, pictures
@@ -28,6 +29,8 @@ TOPICS = {
     'color': (Image, 'depth_registered/image_color'),
 }
 
+MEASURED = {'camera_info', 'sparse'}  # outputs that need no model
+
 
 class Outputs:
     """Publish a completed frame with the stamp and frame id of its image."""
@@ -47,39 +50,31 @@ class Outputs:
             self._node.destroy_publisher(publisher)
         self._publishers.clear()
 
-    @property
-    def subscribed(self) -> str:
-        """Name the outputs that somebody subscribes to."""
-        return ' '.join(filter(self._wants, self._publishers))
+    def wanted(self) -> frozenset[str]:
+        """Name the outputs that somebody subscribes to now."""
+        return frozenset(n for n, p in self._publishers.items() if p.get_subscription_count())
 
     def publish(
-        self, frame: Frame, done: Completion, header: Any, min_confidence: float, stride: int
+        self, frame: Frame, done: Completion, header: Any, settings: Settings, wanted: Set[str]
     ) -> None:
-        """Publish what is subscribed to."""
-        depth = done.depth
-        if min_confidence > 0 and done.confidence is not None:
-            depth = np.where(done.confidence < min_confidence, np.float32(0), depth)
-        self._send('depth', lambda: messages.depth_image(depth, header, Image))
-        self._send(
-            'camera_info',
-            lambda: messages.camera_info(frame.camera, header, CameraInfo, RegionOfInterest),
-        )
-        self._send('sparse', lambda: messages.depth_image(done.sparse_depth, header, Image))
-        self._send(
-            'color',
-            lambda: messages.rgb_image(self._coloured(depth, done.sparse_depth), header, Image),
-        )
-        self._send('points', lambda: self._cloud(frame, depth, header, stride))
+        """Publish the outputs named in `wanted`, which `done` was computed for."""
+        depth, sparse = done.depth, done.sparse_depth
+        if settings.min_confidence > 0 and done.confidence is not None:
+            depth = np.where(done.confidence < settings.min_confidence, np.float32(0), depth)
+        build: dict[str, Callable[[], Any]] = {
+            'depth': lambda: messages.depth_image(depth, header, Image),
+            'camera_info': lambda: messages.camera_info(
+                frame.camera, header, CameraInfo, RegionOfInterest
+            ),
+            'sparse': lambda: messages.depth_image(sparse, header, Image),
+            'color': lambda: messages.rgb_image(self._coloured(depth, sparse), header, Image),
+            'points': lambda: self._cloud(frame, depth, header, settings.points_stride),
+        }
         if done.confidence is not None:
             confidence = done.confidence
-            self._send('confidence', lambda: messages.float_image(confidence, header, Image))
-
-    def _wants(self, name: str) -> bool:
-        return self._publishers[name].get_subscription_count() > 0
-
-    def _send(self, name: str, build: Any) -> None:
-        if self._wants(name):
-            self._publishers[name].publish(build())
+            build['confidence'] = lambda: messages.float_image(confidence, header, Image)
+        for name in wanted & build.keys():
+            self._publishers[name].publish(build[name]())
 
     def _coloured(self, depth: np.ndarray, sparse: np.ndarray) -> np.ndarray:
         near, far = self._settings.color_min_m, self._settings.color_max_m

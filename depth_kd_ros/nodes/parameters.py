@@ -104,7 +104,7 @@ class Settings:
         'tf: looked up from camera to cloud frame; parameter: extrinsics.T_cam_lidar.',
         'tf', 'parameter', name='extrinsics.source',
     )  # fmt: skip
-    extrinsics_matrix: list[float] = option(  # noqa: RUF009
+    T_cam_lidar: list[float] = option(  # noqa: RUF009
         [0.0] * 16,
         'Transform (4x4, row by row) with p_camera = T_cam_lidar p_lidar, metres; for '
         'extrinsics.source parameter.',
@@ -155,6 +155,8 @@ def descriptor(entry: Field) -> ParameterDescriptor:
     """Describe a Settings field for `ros2 param describe`."""
     about = entry.metadata
     result = ParameterDescriptor(description=about['description'], read_only=not about['live'])
+    kind = default_of(entry)
+    result.dynamic_typing = isinstance(kind, (float, list))  # 80 for 80.0: `converted` checks
     if about['choices']:
         result.additional_constraints = 'one of: ' + ', '.join(about['choices'])
     limits = {'from_value': about['low'], 'to_value': about['high']}
@@ -176,9 +178,7 @@ def read(node: Node) -> Settings:
             raise ValueError(f'unknown parameter {name}{hint}')
     values: dict[str, Any] = {}
     for name, entry in known.items():
-        value = node.get_parameter(name).value
-        check(entry, value)
-        values[entry.name] = list(value) if isinstance(default_of(entry), list) else value
+        values[entry.name] = converted(entry, node.get_parameter(name).value)
     return Settings(**values)
 
 
@@ -186,14 +186,23 @@ def changed(settings: Settings, changes: list[Parameter]) -> Settings:
     """Give the settings after a change at run time; ValueError names a value not allowed."""
     known = {name_of(entry): entry for entry in fields(Settings)}
     mine = {change.name: change.value for change in changes if change.name in known}
-    for name, value in mine.items():
-        check(known[name], value)
-    return replace(settings, **{known[name].name: value for name, value in mine.items()})
+    values = {known[n].name: converted(known[n], value) for n, value in mine.items()}
+    return replace(settings, **values)
 
 
-def check(entry: Field, value: Any) -> None:
-    """Raise ValueError where a value is not among the choices of a Settings field."""
-    choices = entry.metadata['choices']
-    if choices and value not in choices:
-        known = ', '.join(choices)
-        raise ValueError(f'parameter {name_of(entry)} = {value!r}: one of {known} expected')
+def converted(entry: Field, value: Any) -> Any:
+    """Give a value in the type of a Settings field; ValueError for another type or value."""
+    about, default, name = entry.metadata, default_of(entry), name_of(entry)
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    elif isinstance(default, list) and not isinstance(value, str):
+        value = [float(number) for number in value]
+    if type(value) is not type(default):
+        raise ValueError(f'parameter {name} = {value!r}: {type(default).__name__} expected')
+    if about['choices'] and value not in about['choices']:
+        known = ', '.join(about['choices'])
+        raise ValueError(f'parameter {name} = {value!r}: one of {known} expected')
+    if about['low'] is not None and not about['low'] <= value <= about['high']:
+        limits = f'{about["low"]} to {about["high"]}'
+        raise ValueError(f'parameter {name} = {value!r}: {limits} expected')
+    return value

@@ -16,10 +16,16 @@ class MissingTransformError(LookupError):
     """No transform between the frames of a pair."""
 
 
-class Extrinsics(Protocol):
+class TransformSource(Protocol):
     """Give T_cam_lidar (4, 4) for the frames and stamp of a pair, or MissingTransformError."""
 
     def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray: ...
+
+    def reset(self) -> None:
+        """Forget what was heard, after the clock went back."""
+
+    def close(self) -> None:
+        """Stop listening."""
 
 
 class ParameterExtrinsics:
@@ -36,17 +42,23 @@ class ParameterExtrinsics:
     def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray:
         return self._T
 
+    def reset(self) -> None:
+        """Keep the transform: it has no stamp."""
+
+    def close(self) -> None:
+        """Do nothing: nothing is heard."""
+
 
 class TfExtrinsics:
     """
     Look transforms up in a tf2 buffer without waiting.
 
     At the stamp of the cloud; where TF has not come that far yet, the newest one if at most
-    STALE_S older. `errors` is the tf2_ros module, for its exceptions.
+    STALE_S older. `errors` is the tf2_ros module, for its exceptions; `listener` fills the buffer.
     """
 
-    def __init__(self, buffer: Any, errors: Any) -> None:
-        self._buffer, self._errors = buffer, errors
+    def __init__(self, buffer: Any, errors: Any, listener: Any = None) -> None:
+        self._buffer, self._errors, self._listener = buffer, errors, listener
 
     def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray:
         wanted = Time.from_msg(stamp)
@@ -58,11 +70,7 @@ class TfExtrinsics:
                 age_s = (wanted - Time.from_msg(found.header.stamp)).nanoseconds / 1e9
                 if abs(age_s) > STALE_S:
                     raise
-        except (
-            self._errors.LookupException,
-            self._errors.ConnectivityException,
-            self._errors.ExtrapolationException,
-        ) as error:
+        except self._errors.TransformException as error:
             raise MissingTransformError(
                 f'no transform from {lidar_frame!r} to {camera_frame!r} in TF ({error}). Is a '
                 'static_transform_publisher or robot_state_publisher running? Else start with '
@@ -71,8 +79,17 @@ class TfExtrinsics:
         t, r = found.transform.translation, found.transform.rotation
         return transform([t.x, t.y, t.z], [r.x, r.y, r.z, r.w])
 
+    def reset(self) -> None:
+        """Clear the buffer, which would take the new pass of a bag for old data."""
+        self._buffer.clear()
 
-def extrinsics(node: Node, source: str, values: list[float]) -> Extrinsics:
+    def close(self) -> None:
+        """End the subscriptions of the listener."""
+        if self._listener is not None:
+            self._listener.unregister()
+
+
+def open_source(node: Node, source: str, values: list[float]) -> TransformSource:
     """Open the source named by extrinsics.source; ValueError says what is missing for it."""
     if source == 'parameter':
         return ParameterExtrinsics(values)
@@ -87,8 +104,8 @@ def extrinsics(node: Node, source: str, values: list[float]) -> Extrinsics:
         raise ValueError(
             'extrinsics.source is tf, but the ROS package tf2_ros is not installed. Install it '
             '(ros-<distro>-tf2-ros-py), or give the transform: extrinsics:=bag or '
-            'extrinsics:=FILE in the launch, otherwise extrinsics.source:=parameter with extrinsics.T_cam_lidar'
+            'extrinsics:=FILE in the launch, otherwise extrinsics.source:=parameter with '
+            'extrinsics.T_cam_lidar'
         ) from None
     buffer = tf2_ros.Buffer()
-    buffer.listener = tf2_ros.TransformListener(buffer, node)
-    return TfExtrinsics(buffer, tf2_ros)
+    return TfExtrinsics(buffer, tf2_ros, tf2_ros.TransformListener(buffer, node))
