@@ -25,7 +25,6 @@ export FASTRTPS_DEFAULT_PROFILES_FILE := $(CURDIR)/config/fastdds_shared_memory.
 export FASTDDS_DEFAULT_PROFILES_FILE := $(FASTRTPS_DEFAULT_PROFILES_FILE)
 export ROS_LOG_DIR := $(CURDIR)/out/ros_log
 export OMP_WAIT_POLICY := PASSIVE
-export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

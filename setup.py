@@ -36,20 +36,19 @@ setup(
     ],
     python_requires='>=3.10',
     install_requires=[
-        'matplotlib>=3.5',
         'numpy>=1.21',
         'opencv-python>=4.5',
         'PyYAML>=5.4',
+        'rich>=12',
         'rosbags>=0.10',
         'safetensors>=0.4',
-        'scipy>=1.8',
         'setuptools',
         'torch>=2.1',
         'typer>=0.9',
     ],
     extras_require={
         # colcon runs pytest only when it finds it here.
-        'test': ['pytest>=6.2'],
+        'test': ['pytest>=6.2', 'scipy>=1.8'],
         # ROS from PyPI, where no distribution is sourced.
         'jazzy': [
             'ros-jazzy-diagnostic-msgs',

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-import difflib
 import hashlib
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, TYPE_CHECKING
 
 from depth_kd_ros import networks
 from depth_kd_ros.metadata import CheckpointError, Metadata, Normalisation, parse, read_metadata
+from depth_kd_ros.plugins import unknown
 
 if TYPE_CHECKING:
     import torch
@@ -193,9 +193,7 @@ def resolve(name_or_path: str | Path, also: Iterable[str] = ()) -> Path:
     if path.is_file():
         return path
     names = [*models, *also]
-    close = difflib.get_close_matches(str(name_or_path), names, n=1)
-    hint = f'; did you mean {close[0]!r}?' if close else '.'
     raise CheckpointError(
-        f'no model {str(name_or_path)!r}{hint} Give one of {", ".join(names) or "(none bundled)"} '
-        f'or the path of a {SUFFIX} file'
+        f'no model {unknown(str(name_or_path), names)} Give one of '
+        f'{", ".join(names) or "(none bundled)"} or the path of a {SUFFIX} file'
     )

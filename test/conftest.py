@@ -37,13 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set the environment of rclpy, Fast DDS, OpenMP and Matplotlib before any is imported."""
+    """Set the environment of rclpy, Fast DDS, and OpenMP before any is imported."""
     domain, claim = claim_domain()
     config.add_cleanup(claim.close)
     os.environ.update(
         FASTDDS_DEFAULT_PROFILES_FILE=str(PROFILE),
         FASTRTPS_DEFAULT_PROFILES_FILE=str(PROFILE),
-        MPLBACKEND='Agg',
         OMP_WAIT_POLICY='PASSIVE',
         PYTHONPATH=os.pathsep.join(  # child processes run the code that pytest runs
             [str(ROOT), str(ROOT / 'training'), *filter(None, [os.environ.get('PYTHONPATH')])]

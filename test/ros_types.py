@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from array import array
 from functools import partial
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,3 +115,18 @@ def cloud(
         header=header(types, 'lidar'), height=size[0], width=size[1], fields=described,
         point_step=point_step, data=octets(types, data), **numbers,
     )  # fmt: skip
+
+
+def ouster_cloud(types: SimpleNamespace, data: Path) -> Any:
+    """Build the PointCloud2 of the real Ouster OS1-64 scan from its bytes and description."""
+    folder = data / 'ouster_cloud'
+    about = json.loads((folder / 'points_0.json').read_text())
+    return cloud(
+        types,
+        [(name, offset, kind) for name, offset, kind, _ in about['fields']],
+        (folder / 'points_0.bin').read_bytes(),
+        (about['height'], about['width']),
+        about['point_step'],
+        row_step=about['row_step'],
+        is_dense=about['is_dense'],
+    )

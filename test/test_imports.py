@@ -25,8 +25,10 @@ MAY_IMPORT = {
     'sync': '',
     'health': 'numpy',
     'rings': 'numpy',
-    'projection': 'numpy torch .geometry',
-    'networks': 'torch .geometry .networks',
+    'lens': 'numpy torch .geometry',
+    'projection': 'numpy torch .geometry .lens',
+    'plugins': '',
+    'networks': 'torch .geometry .networks .plugins',
     'messages': 'cv2 numpy .geometry',
     'clouds': 'numpy .messages .rings',
     'rectification': 'cv2 numpy .geometry',
@@ -39,19 +41,19 @@ MAY_IMPORT = {
     'extrinsics': 'numpy yaml .bags .geometry',
     'launching': '.bags .extrinsics',
     'metadata': '',
-    'checkpoint': 'safetensors torch .metadata .networks',
-    'classical': 'cv2 numpy scipy .classical',
+    'checkpoint': 'safetensors torch .metadata .networks .plugins',
+    'classical': 'cv2 numpy .classical .plugins',
     'backends': 'torch .networks',
     'completer': 'numpy torch .backends .checkpoint .classical .geometry .networks .projection',
-    'pictures': 'cv2 matplotlib numpy',
+    'pictures': 'cv2 numpy',
     'folders': 'cv2 numpy yaml',
     'offline': 'numpy .bag_writer .bags .completer .extrinsics .folders .frames .geometry '
     '.messages .pictures',
     'cli': 'typer',
     'nodes': 'rclpy ament_index_python builtin_interfaces diagnostic_msgs geometry_msgs '
     'lifecycle_msgs rcl_interfaces rosgraph_msgs sensor_msgs std_msgs numpy rosbags yaml '
-    '.bag_frames .bag_writer .bags .clouds .completer .extrinsics .frames .geometry .health .messages '
-    '.launching .nodes .pictures .projection .rectification .sync',
+    '.bag_frames .bag_writer .bags .clouds .completer .extrinsics .frames .geometry .health '
+    '.launching .messages .nodes .plugins .pictures .projection .rectification .sync',
 }
 # What may be imported inside functions (and for type checkers) only. '*': anything but ROS.
 MAY_IMPORT_LATE = {

@@ -88,7 +88,7 @@ def test_shipped_parameter_file_says_the_defaults(make):
             "image_transport = 'theora': one of raw, compressed expected",
         ),
         ({'sync__policy': 'newest'}, "sync.policy = 'newest': one of nearest, approximate, exact"),
-        ({'devise': 'cuda'}, 'unknown parameter devise; did you mean device?'),
+        ({'devise': 'cuda'}, "unknown parameter 'devise'; did you mean 'device'?"),
     ],
 )
 def test_unknown_value_or_name_is_refused_at_start(make, settings, text):

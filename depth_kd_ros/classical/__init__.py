@@ -8,18 +8,16 @@ One method per file; the file's name is the method's name. Its `complete` may as
 from __future__ import annotations
 
 from collections.abc import Callable
-import difflib
 import functools
-import importlib
-import pkgutil
 from types import ModuleType
 
+from depth_kd_ros import plugins
 import numpy as np
 
 
 def available() -> list[str]:
     """List the names of the methods: the files of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return plugins.available(__path__)
 
 
 def find(name: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -39,12 +37,7 @@ def summary(name: str) -> str:
 
 
 def _method(name: str) -> ModuleType:
-    names = available()
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f'; did you mean {close[0]!r}?' if close else '.'
-        raise ValueError(f'unknown method {name!r}{hint} Available methods: {", ".join(names)}')
-    return importlib.import_module(f'{__name__}.{name}')
+    return plugins.find(__name__, 'method', name, available())
 
 
 def _complete(method: ModuleType, sparse_depth: np.ndarray) -> np.ndarray:

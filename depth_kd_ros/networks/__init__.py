@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-import difflib
-import importlib
-import pkgutil
 from types import ModuleType
 from typing import Any, TYPE_CHECKING
+
+from depth_kd_ros import plugins
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,18 +29,12 @@ _NOT_NETWORKS = {'prediction'}
 
 def available() -> list[str]:
     """List the names of the networks: the files of this folder."""
-    modules = pkgutil.iter_modules(__path__)
-    return sorted(m.name for m in modules if not m.ispkg and m.name not in _NOT_NETWORKS)
+    return plugins.available(__path__, but=_NOT_NETWORKS)
 
 
 def find(name: str) -> ModuleType:
     """Import the network's module; raise ValueError for a name that is not available."""
-    names = available()
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f'; did you mean {close[0]!r}?' if close else '.'
-        raise ValueError(f'unknown network {name!r}{hint} Available networks: {", ".join(names)}')
-    return importlib.import_module(f'{__name__}.{name}')
+    return plugins.find(__name__, 'network', name, available())
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:

@@ -84,9 +84,9 @@ class Inputs:
         compressed = settings.image_transport == 'compressed'
         image = (CompressedImage, 'image/compressed') if compressed else (Image, 'image')
         self._subscriptions = {
+            'camera_info': self._subscribe(CameraInfo, 'camera_info', self._on_info),  # first in turn
             'image': self._subscribe(*image, self._on_image),
             'points': self._subscribe(PointCloud2, 'points', self._on_cloud),
-            'camera_info': self._subscribe(CameraInfo, 'camera_info', self._on_info),
         }
         clock = Clock(clock_type=ClockType.STEADY_TIME)  # also while a bag's clock stands
         self._timer = node.create_timer(POLL_S, self._on_poll, clock=clock)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, Field, field, fields, replace
-import difflib
 from typing import Any
 
+from depth_kd_ros.plugins import unknown
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -173,9 +173,8 @@ def read(node: Node) -> Settings:
     given = getattr(node, '_parameter_overrides', {})  # rclpy drops unknown names without a word
     for name in given:
         if name not in known and not name.startswith(RCLPY_PREFIXES):
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f'; did you mean {close[0]}?' if close else f'; known: {", ".join(known)}'
-            raise ValueError(f'unknown parameter {name}{hint}')
+            listed = ', '.join(known)
+            raise ValueError(f'unknown parameter {unknown(name, known)} Parameters: {listed}')
     values: dict[str, Any] = {}
     for name, entry in known.items():
         values[entry.name] = converted(entry, node.get_parameter(name).value)
