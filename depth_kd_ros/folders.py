@@ -43,7 +43,7 @@ class Folder:
 
     def __init__(self, path: Path, sparse: str = 'sparse', depth_scale: float = PNG_SCALE) -> None:
         self.path, self.depth_scale = Path(path), depth_scale
-        if not depth_scale > 0:
+        if not 0 < depth_scale < float('inf'):
             raise FolderError(
                 f'depth scale {depth_scale}: must be positive (256 for KITTI, 1000 for mm)'
             )

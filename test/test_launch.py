@@ -252,6 +252,7 @@ def test_bag_alone_is_enough(reports, street):
         'loop': False,
         'start_offset_s': 0.1,
         'clock': True,
+        'wait_for': [box_world.IMAGE, box_world.POINTS, box_world.INFO],
     }
 
 

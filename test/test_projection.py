@@ -180,6 +180,13 @@ def test_pixel_borders_belong_to_the_image_as_rounding_says():
     assert not project(outside, np.eye(4), CAMERA)[0].any()
 
 
+def test_a_point_between_two_pixels_goes_to_the_even_one():
+    """As NumPy rounds: u = 128 x + 20 is 20.5 and 21.5."""
+    camera = Camera([[128, 0, 20], [0, 128, 10], [0, 0, 1]], 30, 40)
+    for half, pixel in ((0.5, 20), (1.5, 22)):
+        assert project([(half / 128, 0, 1)], np.eye(4), camera)[0][10, pixel] == 1
+
+
 def test_empty_and_float64_clouds():
     depth, index = project(np.zeros((0, 3)), np.eye(4), CAMERA)
     assert not depth.any() and (index == -1).all()

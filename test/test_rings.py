@@ -144,6 +144,17 @@ def test_a_cloud_without_beams_is_refused(count):
         ring_index(xyz)
 
 
+def test_a_handful_of_points_shows_no_beams():
+    """Three narrow pairs are clusters, but two points each are too few to call them beams."""
+    z = np.array([1, 1.0001, 0, 0.0001, -1, -1.0001])
+    xyz = np.stack([np.ones(6), np.zeros(6), z], -1)
+    assert elevation_clusters(np.arctan(z)).tolist() == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(ValueError, match='cloud of 6 points: no ring field'):
+        ring_index(xyz)
+    many = ring_index(np.repeat(xyz, 8, 0) + np.linspace(0, 1e-5, 48)[:, None])
+    assert many[1] == 'elevation' and many[0].max() == 2
+
+
 @pytest.mark.parametrize('name', ['ring', 'row'])
 def test_a_ring_for_each_point(name):
     with pytest.raises(ValueError, match=rf'{name} has shape \(4,\), not one number for 5 points'):

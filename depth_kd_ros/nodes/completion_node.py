@@ -125,7 +125,7 @@ class CompletionNode(LifecycleNode):
         )
         try:
             self.inputs = Inputs(self, self.settings, self.health, self.worker.put)
-        except ValueError:
+        except Exception:
             self.worker.stop()
             self.outputs.close()
             raise

@@ -34,7 +34,7 @@ class FilterMatcher:
     def reset(self) -> None:
         """Drop what waits."""
         self._pairs: list[Pair] = []
-        self._newest_ns = 0
+        self._newest_ns = {'cloud': 0, 'image': 0}
         self._images, self._clouds = self._filters.SimpleFilter(), self._filters.SimpleFilter()
         both = [self._images, self._clouds]
         if self._policy == 'exact':
@@ -48,21 +48,21 @@ class FilterMatcher:
 
     def add_reference(self, stamp_ns: int, item: Any, now_s: float) -> list[Pair]:
         """Take a cloud and return the pairs that are decided now."""
-        return self._add(stamp_ns, item, cloud=True)
+        return self._add('cloud', stamp_ns, item)
 
     def add_partner(self, stamp_ns: int, item: Any, now_s: float) -> list[Pair]:
         """Take an image and return the pairs that are decided now."""
-        return self._add(stamp_ns, item, cloud=False)
+        return self._add('image', stamp_ns, item)
 
     def poll(self, now_s: float) -> list[Pair]:
         """Give no pair: message_filters decides when a message comes."""
         return []
 
-    def _add(self, stamp_ns: int, item: Any, cloud: bool) -> list[Pair]:
-        if stamp_ns < self._newest_ns - JUMP_NS:
+    def _add(self, stream: str, stamp_ns: int, item: Any) -> list[Pair]:
+        if stamp_ns < self._newest_ns[stream] - JUMP_NS:
             self.reset()
-        self._newest_ns = max(self._newest_ns, stamp_ns)
-        (self._clouds if cloud else self._images).signalMessage(item)
+        self._newest_ns[stream] = max(self._newest_ns[stream], stamp_ns)
+        (self._clouds if stream == 'cloud' else self._images).signalMessage(item)
         pairs, self._pairs = self._pairs, []
         return pairs
 

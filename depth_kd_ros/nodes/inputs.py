@@ -83,8 +83,8 @@ class Inputs:
         self._heard_s: dict[str, float] = {}
         compressed = settings.image_transport == 'compressed'
         image = (CompressedImage, 'image/compressed') if compressed else (Image, 'image')
-        self._subscriptions = {
-            'camera_info': self._subscribe(CameraInfo, 'camera_info', self._on_info),  # first in turn
+        self._subscriptions = {  # served in this order where several have a message
+            'camera_info': self._subscribe(CameraInfo, 'camera_info', self._on_info),  # goes first
             'image': self._subscribe(*image, self._on_image),
             'points': self._subscribe(PointCloud2, 'points', self._on_cloud),
         }

@@ -17,9 +17,6 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField, RegionOfInterest
 
-OUTPUT_QOS = QoSProfile(
-    reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5
-)
 TOPICS = {
     'depth': (Image, 'depth_registered/image_rect'),
     'camera_info': (CameraInfo, 'depth_registered/camera_info'),
@@ -32,6 +29,13 @@ TOPICS = {
 MEASURED = {'camera_info', 'sparse'}  # outputs that need no model
 
 
+def output_qos() -> QoSProfile:
+    """Give a QoS of its own to each publisher: rclpy writes qos_overrides into it."""
+    return QoSProfile(
+        reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5
+    )
+
+
 class Outputs:
     """Publish a completed frame with the stamp and frame id of its image."""
 
@@ -39,7 +43,7 @@ class Outputs:
         self._node, self._settings = node, settings
         options = QoSOverridingOptions.with_default_policies()
         self._publishers = {
-            name: node.create_publisher(kind, topic, OUTPUT_QOS, qos_overriding_options=options)
+            name: node.create_publisher(kind, topic, output_qos(), qos_overriding_options=options)
             for name, (kind, topic) in TOPICS.items()
         }
         self._rays: tuple[Camera, np.ndarray] | None = None
