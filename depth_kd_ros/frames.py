@@ -36,7 +36,6 @@ class _Lens:
     raw: Camera
     camera: Camera
     rectify: Rectifier | None = None
-    T_raw_camera: np.ndarray | None = None
 
 
 class FrameReader:
@@ -73,8 +72,6 @@ class FrameReader:
             )
         if lens.rectify:
             pixels = lens.rectify(pixels)
-        if lens.T_raw_camera is not None:
-            T_cam_lidar = lens.T_raw_camera @ T_cam_lidar
         header = image.header
         stamp = messages.stamp_ns(header)
         cloud_points = clouds.points(cloud)
@@ -113,9 +110,13 @@ class FrameReader:
             return _Lens(camera, camera)
         raw, R = messages.camera(info, rectified=False), messages.rectification(info)
         if mode == 'points':
-            T = np.eye(4)
-            T[:3, :3] = R.T
-            return _Lens(raw, raw, T_raw_camera=T)
+            if not np.allclose(R, np.eye(3), atol=1e-6):
+                raise MessageError(
+                    f'CameraInfo of {info.header.frame_id!r}: R is no identity (a stereo camera), '
+                    'so depth along the raw axis would not belong to its frame: set rectify to '
+                    'image, or use the rectified topic'
+                )
+            return _Lens(raw, raw)
         target = Camera(raw.K, *raw.size)
         if any(info.p):
             target = messages.camera(info, rectified=True)

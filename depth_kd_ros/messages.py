@@ -116,7 +116,7 @@ def depth(message: Any) -> np.ndarray:
     """Read a depth Image (32FC1 m or 16UC1 mm, REP 118) as (H, W) float32 m, 0 = none."""
     if message.encoding not in DEPTH:
         raise MessageError(f'encoding {message.encoding!r}: depth is 16UC1 (mm) or 32FC1 (m)')
-    values = pixels(message).astype(np.float32, order='C')
+    values = pixels(message).astype(np.float32)
     if message.encoding == '16UC1':
         return values / 1000
     return np.where(np.isfinite(values) & (values > 0), values, np.float32(0))
@@ -163,7 +163,7 @@ def rectification(info: Any) -> np.ndarray:
 
 def depth_image(depth: np.ndarray, header: Any, Image: type) -> Any:
     """Build a 32FC1 Image from depth (H, W) m: 0 = none becomes NaN (REP 118)."""
-    values = depth.astype('<f4', order='C')  # a copy: the caller keeps its zeros
+    values = depth.astype('<f4')  # a copy: the caller keeps its zeros
     values[values <= 0] = np.nan
     return _image(values, '32FC1', header, Image)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import math
 
 import cv2
 import numpy as np
 
 NEAR_M, FAR_M = 1.0, 80.0
 TICKS_M = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 120)
-_LUT = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[
-    ::-1, 0, ::-1
-]
+_TURBO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
+_LUT = np.ascontiguousarray(_TURBO[::-1, :, ::-1])  # (256, 1, 3) RGB, from near to far
 
 
 def colour(depth: np.ndarray, near_m: float = NEAR_M, far_m: float = FAR_M) -> np.ndarray:
@@ -21,10 +21,10 @@ def colour(depth: np.ndarray, near_m: float = NEAR_M, far_m: float = FAR_M) -> n
     The scale is logarithmic and fixed, so that pictures compare.
     """
     valid = depth > 0
-    position = np.log(np.where(valid, depth, near_m) / near_m) / np.log(far_m / near_m)
-    image = _LUT[(np.clip(position, 0, 1) * 255).astype(np.uint8)]
-    image[~valid] = 0
-    return image
+    steps = 255 / math.log(far_m / near_m)
+    step = np.clip(np.log(np.where(valid, depth, near_m) / near_m) * steps, 0, 255)
+    image = cv2.applyColorMap(step.astype(np.uint8), _LUT)
+    return cv2.copyTo(image, valid.view(np.uint8))  # all else is black
 
 
 def overlay(
@@ -39,10 +39,8 @@ def overlay(
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     points = np.where(sparse > 0, sparse, np.inf).astype(np.float32)
     nearest = cv2.erode(points, disc, borderValue=np.inf)  # (H, W), inf = no point
-    drawn = np.isfinite(nearest)
-    result = image.copy()
-    result[drawn] = colour(nearest[drawn][None], near_m, far_m)[0]
-    return result
+    drawn = np.isfinite(nearest).view(np.uint8)
+    return cv2.copyTo(colour(nearest, near_m, far_m), drawn, image.copy())
 
 
 def sheet(rows: Sequence[tuple[str, np.ndarray]], width: int = 1242) -> np.ndarray:

@@ -35,10 +35,8 @@ def ring_index(
     elevation = np.arctan2(xyz[:, 2], np.hypot(xyz[:, 0], xyz[:, 1]))  # (N,) rad
     if row is not None and _narrow(row, elevation):
         return row.astype(np.int32), 'rows'
-    for name, found in (
-        ('azimuth', azimuth_wraps(xyz)),
-        ('elevation', elevation_clusters(elevation)),
-    ):
+    for name in ('azimuth', 'elevation'):
+        found = azimuth_wraps(xyz) if name == 'azimuth' else elevation_clusters(elevation)
         count = int(found.max()) + 1
         if 2 <= count <= min(MAX_RINGS, len(found) // MIN_POINTS) and _narrow(found, elevation):
             return found, name

@@ -63,6 +63,10 @@ def matcher(settings: Settings) -> Matcher | FilterMatcher:
             f'sync.offset_s = {s.sync_offset_s}: message_filters has no offset; set it to 0, or '
             'sync.policy to nearest'
         )
+    if s.sync_policy == 'approximate' and s.sync_slop_s == 0:
+        raise ValueError(
+            'sync.slop_s = 0.0: approximate never pairs then; set sync.policy to exact or nearest'
+        )
     return FilterMatcher(s.sync_policy, s.sync_slop_s, s.sync_queue_size)
 
 
@@ -99,6 +103,7 @@ class Inputs:
 
     def reset(self) -> None:
         """Start anew after a jump of the clock; the built-in matcher sees it by the stamps."""
+        self._held = None
         if isinstance(self._matcher, FilterMatcher):
             self._matcher.reset()
 
