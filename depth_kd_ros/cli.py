@@ -19,6 +19,8 @@ app = typer.Typer(
     'The live node: `ros2 launch depth_kd_ros completion.launch.py`.',
 )  # fmt: skip
 
+PNG_MAX_M = 255.0  # 16 bit, 1/256 m
+SHOWN = 5  # frames left out that are named one by one
 COMPLETE_HELP = """
 Complete every frame of a rosbag2 or a folder and write dense depth.
 
@@ -89,9 +91,10 @@ def complete(
     sheets: Annotated[
         int,
         typer.Option(
-            help='Also write a contact sheet of every n-th frame to OUT_sheets; 0: none.'
+            min=0, help='Also write a contact sheet of every n-th frame to OUT_sheets; 0: none.'
         ),
     ] = 0,
+    overwrite: Annotated[bool, typer.Option(help='Replace files of an earlier run.')] = False,
     image: Annotated[
         str | None,
         typer.Option(help='Image topic; needed where a bag has several.', rich_help_panel='Bags'),
@@ -136,11 +139,14 @@ def complete(
         ),
     ] = 256.0,
 ) -> None:
-    from depth_kd_ros.offline import BagOptions
+    from depth_kd_ros.offline import BagOptions, check_output
 
+    if format == 'png' and max_depth > PNG_MAX_M:
+        fail(f'--max-depth {max_depth}: png holds up to {PNG_MAX_M} m; use --format npy')
     options = BagOptions(image, points, camera_info, slop, offset, rectify, extrinsics)
     limits = {'min_depth_m': min_depth, 'max_depth_m': max_depth, 'bleed_filter': bleed_filter}
     try:
+        check_output(source, out, format, overwrite)
         run_complete(
             source, out, model, device, limits, format, sheets, options, sparse, depth_scale
         )
@@ -163,28 +169,35 @@ def run_complete(
     from rich.console import Console
     from rich.progress import track
 
-    with ExitStack() as stack:
-        completer = DepthCompleter(model, device, **limits)
-        if (source / 'rgb').is_dir():
-            folder = Folder(source, sparse, depth_scale)
-            jobs, total = offline.folder_jobs(folder, completer), len(folder)
-        else:
-            bag = stack.enter_context(Bag(source))
-            jobs = offline.bag_jobs(bag, options, completer, decoder())
-            total = bag.topics[bag.find_topic('points', options.points)].count
-        sinks = [stack.enter_context(offline.depth_sink(out, format))]
-        if sheets:
-            sinks.append(offline.contact_sheets(Path(f'{out}_sheets'), sheets))
-        console = Console(stderr=True)
-        steps = track(
-            range(total), f'completing with {completer.model.name}', console=console, total=total
-        )
-        result = offline.complete(jobs, sinks, iter(steps))
-    for name, reason in result.left_out.items():
-        typer.secho(f'left out {name}: {reason}', err=True, fg='yellow')
-    where = f'{out}/*.{format}' if format != 'mcap' else str(out)
-    by = f'{completer.model.name} on {completer.device}'
-    typer.echo(f'{result.written} frames written to {where} by {by}')
+    completer, result = DepthCompleter(model, device, **limits), offline.Result()
+    by, total = completer.model.name, 0
+    try:
+        with ExitStack() as stack:
+            if (source / 'rgb').is_dir():
+                folder = Folder(source, sparse, depth_scale)
+                jobs, total = offline.folder_jobs(folder, completer), len(folder)
+            else:
+                bag = stack.enter_context(Bag(source))
+                jobs = offline.bag_jobs(bag, options, completer, decoder())
+                total = bag.topics[bag.find_topic('points', options.points)].count
+            sinks = [stack.enter_context(offline.depth_sink(out, format))]
+            if sheets:
+                sinks.append(offline.contact_sheets(Path(f'{out}_sheets'), sheets, by))
+            bar = track(range(total), f'completing with {by}', console=Console(stderr=True))
+            offline.complete(jobs, sinks, iter(bar), result)
+    finally:  # also after Ctrl-C
+        for name, reason in list(result.left_out.items())[:SHOWN]:
+            typer.secho(f'left out {name}: {reason}', err=True, fg='yellow')
+        if len(result.left_out) > SHOWN:
+            typer.secho(f'... and {len(result.left_out) - SHOWN} more', err=True, fg='yellow')
+        if result.written:
+            where = f'{out}/*.{format}' if format != 'mcap' else str(out)
+            count = f'{result.written} of {total} frames'
+            typer.echo(f'{count} written to {where} by {by} on {completer.device}')
+    unmatched = total - result.written - len(result.left_out)
+    if unmatched > 0:
+        reason = f'{unmatched} clouds have no image within {options.slop_s} s'
+        typer.secho(f'{reason}: see --slop and --offset', err=True, fg='yellow')
     if not result.written:
         fail('no frame could be completed')
 

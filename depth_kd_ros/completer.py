@@ -143,7 +143,9 @@ class DepthCompleter:
     def from_sparse(self, image: np.ndarray, sparse: np.ndarray) -> Completion:
         """Complete image (H, W, 3) uint8 RGB and sparse depth (H, W) float32 m, 0 = none."""
         start = time.perf_counter()
-        return self._complete(image, torch.from_numpy(sparse).to(self.device), start, sparse.size)
+        return self._complete(
+            image, torch.from_numpy(sparse).to(self.device), start, int(np.count_nonzero(sparse))
+        )
 
     def warm_up(self, height: int, width: int) -> None:
         """Run the model once at a size, so that the first real frame pays for nothing."""
@@ -168,6 +170,7 @@ class DepthCompleter:
             size = f'{sparse.shape[0]}x{sparse.shape[1]}'
             raise NoPointsError(
                 f'none of {count} points falls into the {size} image between {self.min_depth_m} '
-                f'and {self.max_depth_m} m: empty cloud, wrong extrinsics, or LiDAR turned away?'
+                f'and {self.max_depth_m} m: empty cloud, wrong extrinsics or depth scale, or '
+                'LiDAR turned away?'
             )
         return without_bleed_through(sparse) if self.bleed_filter else sparse

@@ -44,6 +44,18 @@ class Extrinsics(NamedTuple):
     parent: str
     child: str
 
+    def check_frames(self, camera_frame: str, lidar_frame: str, source: object) -> None:
+        """Raise ValueError where `source` gives other frames than the messages have."""
+        for name, mine, theirs in (
+            ('camera', self.parent, camera_frame),
+            ('LiDAR', self.child, lidar_frame),
+        ):
+            if mine and mine.lstrip('/') != theirs.lstrip('/'):
+                raise ValueError(
+                    f'{source}: extrinsics of the {name} frame {mine!r}, but the messages are of '
+                    f'{theirs!r}: take the file of this rig, or correct its frame ids'
+                )
+
     def __str__(self) -> str:
         x, y, z = (f'{v:.4f}' for v in self.T_cam_lidar[:3, 3])
         frames = f'{self.parent or "camera"} <- {self.child or "lidar"}'

@@ -148,7 +148,12 @@ def extrinsics_parameters(rig: Extrinsics | None) -> dict[str, Any]:
     """Give the node's parameters for known extrinsics, or for TF (None)."""
     values = [0.0] * 16 if rig is None else [float(v) for v in rig.T_cam_lidar.ravel()]
     source = 'tf' if rig is None else 'parameter'
-    return {'extrinsics.source': source, 'extrinsics.T_cam_lidar': values}
+    return {
+        'extrinsics.source': source,
+        'extrinsics.T_cam_lidar': values,
+        'extrinsics.camera_frame': '' if rig is None else rig.parent,
+        'extrinsics.lidar_frame': '' if rig is None else rig.child,
+    }
 
 
 def profile_environment(profile: str, shipped: Path) -> dict[str, str]:

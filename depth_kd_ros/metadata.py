@@ -134,16 +134,17 @@ def parse(path: Path, data: bytes) -> Metadata:
 
 def _entry(path: Path, data: bytes) -> str:
     """Return our entry of the header's `__metadata__`, or say what the file is instead."""
-    if data[:4] == b'PK\x03\x04' or data[:1] == b'\x80':
-        raise CheckpointError(
-            f'{path}: a pickle (torch.save), which can run code and will not be loaded; '
-            'write it with depth_kd_ros.checkpoint.save'
-        )
     size = int.from_bytes(data[:8], 'little')
     try:
         header = json.loads(data[8 : 8 + size]) if 0 < size <= len(data) - 8 else None
     except ValueError:  # neither UTF-8 nor JSON
         header = None
+    # A header's length may begin with the byte that begins a pickle: ask for the header first.
+    if not isinstance(header, dict) and data.startswith((b'PK\x03\x04', b'\x80')):
+        raise CheckpointError(
+            f'{path}: a pickle (torch.save), which can run code and will not be loaded; '
+            'write it with depth_kd_ros.checkpoint.save'
+        )
     if not isinstance(header, dict):
         raise CheckpointError(f'{path}: not a safetensors file, or cut off; fetch it again')
     entries = header.get('__metadata__')

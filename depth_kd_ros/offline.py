@@ -14,7 +14,7 @@ from depth_kd_ros import extrinsics, messages, pictures
 from depth_kd_ros.bag_writer import BagWriter
 from depth_kd_ros.bags import Bag, BagFrame
 from depth_kd_ros.completer import Completion, DepthCompleter, NoPointsError
-from depth_kd_ros.folders import Folder, write_depth
+from depth_kd_ros.folders import Folder, FolderError, write_depth
 from depth_kd_ros.frames import FrameReader
 from depth_kd_ros.geometry import Camera
 from depth_kd_ros.messages import MessageError, stamp_ns
@@ -75,13 +75,14 @@ def bag_jobs(
     points = bag.find_topic('points', options.points)
     info = bag.find_topic('camera_info', options.camera_info, image)
     if options.extrinsics == 'bag':
-        T_cam_lidar = extrinsics.from_bag(bag, image, points).T_cam_lidar
+        rig = extrinsics.from_bag(bag, image, points)
     else:
-        T_cam_lidar = extrinsics.from_file(options.extrinsics).T_cam_lidar
+        rig = extrinsics.from_file(options.extrinsics)
+        rig.check_frames(bag.frame_id(image), bag.frame_id(points), options.extrinsics)
     reader = FrameReader(options.rectify, image, decode)
 
     def job(item: BagFrame) -> Done:
-        frame = reader(item.image, item.camera_info, item.points, T_cam_lidar)
+        frame = reader(item.image, item.camera_info, item.points, rig.T_cam_lidar)
         done = completer(frame.image, frame.points.xyz, frame.camera, frame.T_cam_lidar)
         return Done(frame.image, done, frame.camera, item.image.header)
 
@@ -99,13 +100,12 @@ def folder_jobs(folder: Folder, completer: DepthCompleter) -> Iterator[Job]:
     return ((name, partial(job, name)) for name in folder.names)
 
 
-def complete(jobs: Iterator[Job], sinks: list[Sink], steps: Iterator[int]) -> Result:
+def complete(jobs: Iterator[Job], sinks: list[Sink], steps: Iterator[int], result: Result) -> None:
     """Run jobs one by one into the sinks, taking a step per job; an unusable frame is left out."""
-    result = Result()
     for name, job in jobs:
         try:
             done = job()
-        except (MessageError, NoPointsError) as error:
+        except (MessageError, NoPointsError, FolderError) as error:
             result.left_out[name] = str(error)
         else:
             for sink in sinks:
@@ -114,14 +114,26 @@ def complete(jobs: Iterator[Job], sinks: list[Sink], steps: Iterator[int]) -> Re
         next(steps, None)
     for _ in steps:  # clouds without an image: the bar ends full
         pass
-    return result
+
+
+def check_output(source: Path, out: Path, form: str, overwrite: bool) -> None:
+    """Raise ValueError where writing to `out` could replace what the user has."""
+    if form not in FORMATS:
+        raise ValueError(f'format {form!r}: one of {", ".join(FORMATS)} expected')
+    there, here = out.resolve(), source.resolve()
+    if there == here or here in there.parents:
+        raise ValueError(f'--out {out} lies in the input {source}: choose another folder')
+    old = sorted(out.glob(f'*.{form}')) if form != 'mcap' and out.is_dir() else []
+    if old and not overwrite:
+        raise ValueError(
+            f'--out {out} holds {len(old)} .{form} files already, first {old[0].name}: choose '
+            'another folder, or give --overwrite'
+        )
 
 
 @contextmanager
 def depth_sink(out: Path, form: str) -> Iterator[Sink]:
     """Write depth to OUT/NAME.png (16 bit, value / 256 m) or .npy (float32 m), or to a bag OUT."""
-    if form not in FORMATS:
-        raise ValueError(f'format {form!r}: one of {", ".join(FORMATS)} expected')
     if form == 'mcap':
         with BagWriter(out) as writer:
             yield lambda name, done: _record(writer, done)
@@ -146,7 +158,7 @@ def _record(writer: BagWriter, done: Done) -> None:
         writer.add(f'/depth_registered/{topic}', message, stamp_ns(done.header))
 
 
-def contact_sheets(out: Path, every: int) -> Sink:
+def contact_sheets(out: Path, every: int, model: str) -> Sink:
     """Write a contact sheet of every n-th frame to OUT/NAME.jpg."""
     out.mkdir(parents=True, exist_ok=True)
     frame = count()
@@ -154,7 +166,7 @@ def contact_sheets(out: Path, every: int) -> Sink:
     def write(name: str, done: Done) -> None:
         if next(frame) % every == 0:
             sparse, depth = done.completion.sparse_depth, done.completion.depth
-            sheet = pictures.contact_sheet(done.image, sparse, depth, name)
+            sheet = pictures.contact_sheet(done.image, sparse, depth, f'{name}, model {model}')
             pictures.write(str(out / f'{name}.jpg'), sheet)
 
     return write

@@ -10,6 +10,7 @@ import numpy as np
 
 NEAR_M, FAR_M = 1.0, 80.0
 TICKS_M = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 60, 80, 120)
+LABEL_PX = 40  # width of a label of the scale
 _TURBO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)
 _LUT = np.ascontiguousarray(_TURBO[::-1, :, ::-1])  # (256, 1, 3) RGB, from near to far
 
@@ -60,11 +61,14 @@ def scale_bar(width: int = 1242, near_m: float = NEAR_M, far_m: float = FAR_M) -
     metres = near_m * (far_m / near_m) ** np.linspace(0, 1, width)
     bar = np.full((40, width, 3), 255, np.uint8)
     bar[:16] = colour(metres[None].astype(np.float32), near_m, far_m)
-    for m in TICKS_M:
-        if near_m <= m <= far_m:
-            x = int(np.log(m / near_m) / np.log(far_m / near_m) * (width - 1))
-            cv2.line(bar, (x, 12), (x, 20), (0, 0, 0), 1)
-            _write_text(bar, f'{m} m', (min(x, width - 40), 34), 0.45)
+    taken = width  # left end of the label to the right; the farthest goes first
+    for m in (m for m in reversed(TICKS_M) if near_m <= m <= far_m):
+        x = int(np.log(m / near_m) / np.log(far_m / near_m) * (width - 1))
+        cv2.line(bar, (x, 12), (x, 20), (0, 0, 0), 1)
+        left = min(x, width - LABEL_PX)
+        if left + LABEL_PX <= taken:
+            _write_text(bar, f'{m} m', (left, 34), 0.45)
+            taken = left
     return bar
 
 

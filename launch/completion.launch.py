@@ -45,8 +45,8 @@ ARGUMENTS = [
     ),
     argument(
         'device',
-        'Where to compute. Empty: as in params_file.',
-        choices=['', 'auto', 'cuda', 'cpu'],
+        'Where to compute: auto (CUDA if there is one), cpu, cuda or cuda:N. Empty: as in '
+        'params_file.',
     ),
     argument(
         'params_file',

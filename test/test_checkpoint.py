@@ -71,6 +71,17 @@ def test_every_network_round_trips(name, tmp_path):
         assert all(p.requires_grad for p in loaded.model.parameters())
 
 
+def test_header_of_any_length_is_no_pickle(tmp_path):
+    """The file begins with the header's length, whose first byte may be that of a pickle."""
+    network, first_bytes = tiny(), set()
+    for length in range(0, 256, 8):  # safetensors pads the header to 8 bytes
+        path = tmp_path / f'{length}.safetensors'
+        checkpoint.save(path, network, **SETTINGS, licence='x' * length)
+        first_bytes.add(path.read_bytes()[0])
+        assert checkpoint.load(path).metadata.licence == 'x' * length
+    assert 0x80 in first_bytes
+
+
 def test_metadata_round_trips(tmp_path):
     path = tmp_path / 'a.safetensors'
     training = {'data': ['kitti', 'my_bag'], 'recipe': {'epochs': 20, 'rate': 1e-3}}

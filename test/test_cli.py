@@ -68,7 +68,7 @@ def test_models_lists_every_classical_model():
 
 def test_folder_to_png_by_frame_name(folder, tmp_path):
     code, text = run('complete', folder, '--out', tmp_path / 'out', '--model', 'nearest')
-    assert code == 0 and '2 frames written' in text
+    assert code == 0 and '2 of 2 frames written' in text
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.png', 'b.png']
     depth = cv2.imread(str(tmp_path / 'out/a.png'), cv2.IMREAD_UNCHANGED)
     assert depth.dtype == np.uint16 and (depth == 512).all()
@@ -116,7 +116,7 @@ def test_frame_without_points_is_left_out_and_named(folder, tmp_path):
     cv2.imwrite(str(folder / 'sparse/a.png'), np.zeros((4, 6), np.uint16))
     code, text = run('complete', folder, '--out', tmp_path / 'out', '--model', 'nearest')
     assert code == 0
-    assert '1 frames written' in text and 'left out a: none of' in text
+    assert '1 of 2 frames written' in text and 'left out a: none of' in text
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,9 @@ def test_frame_without_points_is_left_out_and_named(folder, tmp_path):
         (('--format', 'exr'), "format 'exr': one of png, npy, mcap expected"),
         (('--sparse', 'lidar'), 'no such folder (there are: rgb, sparse)'),
         (('--depth-scale', '0'), 'must be positive'),
+        (('--depth-scale', 'inf'), 'must be positive'),
+        (('--max-depth', '300'), 'png holds up to 255.0 m'),
+        (('--sheets', '-1'), 'greater than or equal to 0'),
         (('--format', 'mcap'), 'choose png or npy'),
         (('--min-depth', '9', '--max-depth', '3'), 'must be > 0 and < max_depth_m'),
     ],
@@ -147,6 +150,39 @@ def test_bad_option_is_one_clear_sentence(folder, tmp_path, words, text):
 def test_bad_bag_option(bag, tmp_path, words, text):
     code, printed = run('complete', bag, '--out', tmp_path / 'out', *words)
     assert code == 2 and text in printed
+
+
+def test_input_and_earlier_results_are_never_overwritten(folder, tmp_path):
+    for inside in (folder, folder / 'sparse', folder / 'rgb' / 'deep'):
+        code, text = run('complete', folder, '--out', inside, '--model', 'nearest')
+        assert code == 2 and 'lies in the input' in text
+    words = ('complete', folder, '--out', tmp_path / 'out', '--model', 'nearest')
+    assert run(*words)[0] == 0
+    code, text = run(*words)
+    assert code == 2 and 'holds 2 .png files already, first a.png' in text
+    assert run(*words, '--overwrite')[0] == 0
+
+
+def test_unreadable_frame_is_left_out_and_the_others_written(folder, tmp_path):
+    (folder / 'rgb/a.png').write_bytes(b'no picture')
+    code, text = run('complete', folder, '--out', tmp_path / 'out', '--model', 'nearest')
+    assert code == 0 and '1 of 2 frames written' in text and 'left out a:' in text
+
+
+def test_clouds_without_an_image_are_told(bag, tmp_path):
+    words = ('--out', tmp_path / 'out', '--offset', '0.1', '--slop', '0.01', '--model', 'nearest')
+    code, text = run('complete', bag, *words)
+    assert code == 0 and '2 of 3 frames written' in text
+    assert '1 clouds have no image within 0.01 s: see --slop and --offset' in text
+
+
+def test_extrinsics_of_another_rig_are_refused(bag, tmp_path):
+    path = tmp_path / 'rig.yaml'
+    path.write_text(
+        '{parent: camera_optical, child: velodyne, xyz: [0, 0, 0], quaternion: [0, 0, 0, 1]}'
+    )
+    code, text = run('complete', bag, '--out', tmp_path / 'out', '--extrinsics', path)
+    assert code == 2 and "LiDAR frame 'velodyne', but the messages are of 'lidar'" in text
 
 
 def test_missing_source_and_missing_metadata(bag, tmp_path):
@@ -177,7 +213,7 @@ def test_score_of_linear_on_real_frames(shared_data, tmp_path):
     frames = shared_data / 'kitti_0926_frames'
     words = ('--sparse', 'sparse_16beam', '--model', 'linear')
     code, text = run('complete', frames, *words, '--out', tmp_path)
-    assert code == 0 and '40 frames written' in text
+    assert code == 0 and '40 of 40 frames written' in text
     command = [sys.executable, referee, tmp_path, frames / 'heldout_48beam']
     score = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert float(score[score.index('MAE') + 1]) <= 1.13, score

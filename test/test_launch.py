@@ -176,7 +176,7 @@ def test_show_args_documents_the_package(capsys):
         'extrinsics', 'bag', 'bag_rate', 'bag_loop', 'bag_start_offset_s', 'rviz', 'use_sim_time',
         'namespace', 'log_level', 'middleware_profile',
     ]  # fmt: skip
-    assert "Valid choices are: ['', 'auto', 'cuda', 'cpu']" in shown
+    assert "Valid choices are: ['', 'raw', 'compressed']" in shown
     assert 'config/completion.yaml' in shown
 
 
@@ -208,6 +208,8 @@ def test_arguments_go_before_the_parameter_file(reports, tmp_path):
         'image_transport': 'compressed',
         'extrinsics.source': 'parameter',
         'extrinsics.T_cam_lidar': [0, -1, 0, 0.1, 0, 0, -1, -0.2, 1, 0, 0, -0.3, 0, 0, 0, 1],
+        'extrinsics.camera_frame': '',
+        'extrinsics.lidar_frame': '',
         'use_sim_time': True,
     }
     assert started['completion_node']['argv'][2] == 'debug'
@@ -239,6 +241,8 @@ def test_bag_alone_is_enough(reports, street):
     assert chosen == {
         'device': 'cuda',
         'extrinsics.source': 'parameter',
+        'extrinsics.camera_frame': box_world.CAMERA_FRAME,
+        'extrinsics.lidar_frame': box_world.LIDAR_FRAME,
         'image_transport': 'raw',
         'use_sim_time': True,
     }

@@ -186,12 +186,16 @@ def test_parameters_of_the_extrinsics(tmp_path):
     assert parameters == {
         'extrinsics.source': 'parameter',
         'extrinsics.T_cam_lidar': [0, -1, 0, 0.1, 0, 0, -1, -0.2, 1, 0, 0, -0.3, 0, 0, 0, 1],
+        'extrinsics.camera_frame': rig.parent,
+        'extrinsics.lidar_frame': rig.child,
     }
     # rcl takes a list of whole numbers for another type.
     assert {type(v) for v in parameters['extrinsics.T_cam_lidar']} == {float}
     assert launching.extrinsics_parameters(None) == {
         'extrinsics.source': 'tf',
         'extrinsics.T_cam_lidar': [0.0] * 16,
+        'extrinsics.camera_frame': '',
+        'extrinsics.lidar_frame': '',
     }
 
 

@@ -36,7 +36,7 @@ def project(points, T, camera, device='cpu', **options):
     return found.depth.cpu().numpy(), found.index.cpu().numpy()
 
 
-def check_by_hand(device='cpu'):
+def assert_hand_worked(device='cpu'):
     """Compare transform, projection, resizing and cropping with numbers worked out by hand."""
     T = geometry.transform(XYZ, QUATERNION)
     expected = np.zeros((30, 40))
@@ -58,7 +58,7 @@ def check_by_hand(device='cpu'):
     assert project([far, near], T, CAMERA, device)[1][1, 10] == 1
 
 
-def check_kitti(data, frames):
+def assert_equals_kitti(data, frames):
     """Compare the bag's clouds with the frames' depth images: at most 2 pixels may differ."""
     camera, T = kitti.calibration(data)
     for index in frames:
@@ -70,12 +70,12 @@ def check_kitti(data, frames):
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_pixels_by_hand(device):
-    check_by_hand(device)
+    assert_hand_worked(device)
 
 
 def test_every_cloud_of_the_bag_projects_to_the_depth_image_of_its_frame(shared_data):
     assert len(kitti.clouds(shared_data)) == 20
-    check_kitti(shared_data, range(20))
+    assert_equals_kitti(shared_data, range(20))
 
 
 def test_transform_of_the_bag_moves_only_points_on_a_pixel_border(shared_data):
@@ -275,17 +275,17 @@ MORE_MUTATIONS = {
 
 @pytest.mark.parametrize('name', [*MUTATIONS, *MORE_MUTATIONS])
 def test_hand_worked_numbers_notice(name, monkeypatch):
-    check_by_hand()
+    assert_hand_worked()
     monkeypatch.setattr(*{**MUTATIONS, **MORE_MUTATIONS}[name])
     with pytest.raises(AssertionError):
-        check_by_hand()
+        assert_hand_worked()
 
 
 @pytest.mark.parametrize('name', MUTATIONS)
 def test_real_frames_notice(name, shared_data, monkeypatch):
     monkeypatch.setattr(*MUTATIONS[name])
     with pytest.raises(AssertionError):
-        check_kitti(shared_data, [0])
+        assert_equals_kitti(shared_data, [0])
 
 
 def points_cam_in_float32(points, T):

@@ -108,6 +108,15 @@ def test_slightly_late_tf_is_used_and_old_tf_is_not(tf):
         extrinsics('cam', 'lidar', Time(sec=3))
 
 
+def test_parameter_extrinsics_of_other_frames_are_refused():
+    extrinsics = ParameterExtrinsics(AXES, 'cam', 'lidar')
+    assert extrinsics('cam', '/lidar', Time()).shape == (4, 4)
+    with pytest.raises(
+        MissingTransformError, match="frame 'lidar', but the messages are of 'os1'"
+    ):
+        extrinsics('cam', 'os1', Time())
+
+
 def test_parameter_extrinsics():
     T = ParameterExtrinsics(AXES)('any', 'frames', Time())
     assert T @ [3.0, 0, 0, 1] == pytest.approx([0, 0, 3, 1])

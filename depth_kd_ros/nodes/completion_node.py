@@ -99,7 +99,7 @@ class CompletionNode(LifecycleNode):
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.completer = self._open(settings.model)
-        self.extrinsics = open_source(self, settings.extrinsics_source, settings.T_cam_lidar)
+        self.extrinsics = open_source(self, settings)
         topic = 'image/compressed' if settings.image_transport == 'compressed' else 'image'
         self.reader = FrameReader(settings.rectify, self.resolve_topic_name(topic), decoder())
         model = self.completer.model
@@ -184,7 +184,10 @@ class CompletionNode(LifecycleNode):
 
     def _on_jump(self, jump: TimeJump) -> None:
         """Start anew what depends on the clock, which a looped bag sets back."""
-        self.get_logger().info(f'the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s')
+        seconds = -jump.delta.nanoseconds / 1e9
+        self.get_logger().info(
+            f'the clock went back by {seconds:.3f} s', throttle_duration_sec=THROTTLE_S
+        )
         self.extrinsics.reset()
         self.inputs.reset()
         self.health.forget_held_out()

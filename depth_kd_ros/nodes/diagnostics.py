@@ -88,7 +88,7 @@ class Diagnostics:
         if silent:
             absent = [topic for topic, publishers in silent.items() if not publishers]
             mute = [topic for topic, publishers in silent.items() if publishers]
-            text = f'nobody publishes {", ".join(absent)}: {ABSENT_ADVICE}. ' if absent else ''
+            text = f'nobody publishes {", ".join(absent)}: {ABSENT_ADVICE} ' if absent else ''
             text += f'{", ".join(mute)}: {SILENT_ADVICE}' if mute else ''
             self._node.get_logger().warning(text, throttle_duration_sec=30.0)
             both = len(silent) == len(self._node.inputs.topics)
@@ -103,7 +103,8 @@ class Diagnostics:
         }
         came_out = now['frames_out'] - old['frames_out']
         if lost:
-            level = DiagnosticStatus.WARN if came_out else DiagnosticStatus.ERROR
+            fine = came_out or not self._node.outputs.wanted()
+            level = DiagnosticStatus.WARN if fine else DiagnosticStatus.ERROR
             return level, 'dropped: ' + ', '.join(f'{n} {reason}' for reason, n in lost.items())
         return DiagnosticStatus.OK, f'{came_out} frames completed in the last second'
 
@@ -120,7 +121,7 @@ def flat(values: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flat(value, f'{prefix}{key}.')
-        else:
+        elif value is not None:
             yield prefix + key, round(value, 3) if isinstance(value, float) else value
 
 

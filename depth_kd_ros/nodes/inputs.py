@@ -176,6 +176,7 @@ class Inputs:
                 f'no CameraInfo on {self._subscriptions["camera_info"].topic_name} yet: '
                 'frames wait for it',
                 throttle_duration_sec=5.0,
+                skip_first=True,
             )
             return
         self._held = None

@@ -71,7 +71,7 @@ class Settings:
         'auto',
         'How the image relates to CameraInfo. none: it is rectified, P holds. image: it is raw '
         'and is rectified here. points: it is raw and stays so, points are projected with K and '
-        'D. auto: none where the topic name contains "rect" or D is zero, else image.',
+        'D. auto: none where "rect" begins a word of the topic or D is zero, else image.',
         'auto', 'none', 'image', 'points',
     )  # fmt: skip
     sync_policy: str = option(
@@ -109,6 +109,16 @@ class Settings:
         'Transform (4x4, row by row) with p_camera = T_cam_lidar p_lidar, metres; for '
         'extrinsics.source parameter.',
         name='extrinsics.T_cam_lidar',
+    )
+    camera_frame: str = option(
+        '',
+        'Frame id of the images that T_cam_lidar belongs to; others are refused. Empty: any.',
+        name='extrinsics.camera_frame',
+    )
+    lidar_frame: str = option(
+        '',
+        'Frame id of the clouds that T_cam_lidar belongs to; others are refused. Empty: any.',
+        name='extrinsics.lidar_frame',
     )
     max_age_s: float = option(
         0.0, 'Drop a pair that waited longer than this for the network, seconds; 0: never.',

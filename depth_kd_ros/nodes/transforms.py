@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from depth_kd_ros.extrinsics import Extrinsics
 from depth_kd_ros.geometry import check_rigid, transform
+from depth_kd_ros.nodes.parameters import Settings
 import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
@@ -29,18 +31,23 @@ class TransformSource(Protocol):
 
 
 class ParameterExtrinsics:
-    """The transform given by parameter, whatever the frames are called."""
+    """The transform given by parameter; frames are compared where their names are given."""
 
-    def __init__(self, values: list[float]) -> None:
+    def __init__(self, values: list[float], camera_frame: str = '', lidar_frame: str = '') -> None:
         if not any(values):
             raise ValueError(
                 'extrinsics.T_cam_lidar is not set, but extrinsics.source is parameter: give 16 '
                 'numbers (4x4, row by row), or start with extrinsics:=tf or extrinsics:=FILE'
             )
-        self._T = check_rigid(values, 'parameter extrinsics.T_cam_lidar')
+        T_cam_lidar = check_rigid(values, 'parameter extrinsics.T_cam_lidar')
+        self._rig = Extrinsics(T_cam_lidar, camera_frame, lidar_frame)
 
     def __call__(self, camera_frame: str, lidar_frame: str, stamp: Any) -> np.ndarray:
-        return self._T
+        try:
+            self._rig.check_frames(camera_frame, lidar_frame, 'extrinsics.T_cam_lidar')
+        except ValueError as error:
+            raise MissingTransformError(str(error)) from None
+        return self._rig.T_cam_lidar
 
     def reset(self) -> None:
         """Keep the transform: it has no stamp."""
@@ -89,10 +96,11 @@ class TfExtrinsics:
             self._listener.unregister()
 
 
-def open_source(node: Node, source: str, values: list[float]) -> TransformSource:
+def open_source(node: Node, settings: Settings) -> TransformSource:
     """Open the source named by extrinsics.source; ValueError says what is missing for it."""
-    if source == 'parameter':
-        return ParameterExtrinsics(values)
+    values = settings.T_cam_lidar
+    if settings.extrinsics_source == 'parameter':
+        return ParameterExtrinsics(values, settings.camera_frame, settings.lidar_frame)
     if any(values):
         raise ValueError(
             'extrinsics.T_cam_lidar is given although extrinsics.source is tf: two sources. Set '
