@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import box_world
+from depth_kd_ros import classical
 from depth_kd_ros.bags import Bag
 from depth_kd_ros.cli import app
 from node_harness import Harness
@@ -15,7 +16,9 @@ from random_checkpoint import write as write_checkpoint
 from typer.testing import CliRunner
 
 TOLERANCE_M = 1e-5
-MODELS = ('linear', 'lspkd')
+QUICK = ('linear', 'lspkd')
+REST = [name for name in classical.available() if name not in QUICK]
+MODELS = [*QUICK, *(pytest.param(name, marks=pytest.mark.full) for name in REST)]
 
 
 def played(bag_path, log, model):
