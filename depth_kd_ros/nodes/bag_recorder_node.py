@@ -197,8 +197,12 @@ def work(job: Job) -> None:
     settings = settings_of(job)
     split_bytes = settings.split_size_mb * MEGABYTE
     with BagWriter(settings.out, settings.storage, settings.compression, split_bytes) as writer:
+        names = ', '.join(settings.topics)
+        job.log.info(f'waiting {settings.wait_s} s at most for publishers of {names}')
         topics = wait_for_topics(job, settings)
         wait_for_clock(job, settings.wait_s)
+        if job.stopped:
+            raise ValueError('interrupted before the topics were there: nothing was recorded')
         recorder = Recorder(job, writer, topics)
         job.log.info(f'recording {", ".join(topics)} to {writer.path}; Ctrl-C ends it')
         recorder.record()
