@@ -67,6 +67,6 @@ def test_live_equals_offline(tmp_path, model):
     compare(tmp_path / 'bag', tmp_path, model, least=5)
 
 
-@pytest.mark.parametrize('model', MODELS)
+@pytest.mark.parametrize('model', QUICK)
 def test_live_equals_offline_on_real_data(shared_data, tmp_path, model):
     compare(shared_data / 'kitti_0926_bag', tmp_path, model, least=19)
