@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
 import box_world
-from depth_kd_ros import classical
+from depth_kd_ros import classical, cli
 from depth_kd_ros.bags import Bag
 from depth_kd_ros.cli import app
+from depth_kd_ros.completer import DepthCompleter
+from depth_kd_ros.nodes.parameters import Settings
 from node_harness import Harness
 import numpy as np
 import pytest
@@ -70,3 +73,19 @@ def test_live_equals_offline(tmp_path, model):
 @pytest.mark.parametrize('model', QUICK)
 def test_live_equals_offline_on_real_data(shared_data, tmp_path, model):
     compare(shared_data / 'kitti_0926_bag', tmp_path, model, least=19)
+
+
+def test_command_and_node_have_the_same_defaults():
+    """A default that drifted would make them give different depth for the same frame."""
+    node = Settings()
+    command = {n: p.default for n, p in inspect.signature(cli.complete).parameters.items()}
+    same = {
+        'model': node.model, 'device': node.device, 'bleed_filter': node.bleed_filter,
+        'min_depth': node.min_depth_m, 'max_depth': node.max_depth_m, 'rectify': node.rectify,
+        'slop': node.sync_slop_s, 'offset': node.sync_offset_s,
+    }  # fmt: skip
+    assert {name: command[name] for name in same} == same
+    completer = inspect.signature(DepthCompleter).parameters
+    assert completer['model'].default == node.model
+    assert completer['min_depth_m'].default == node.min_depth_m
+    assert completer['max_depth_m'].default == node.max_depth_m
