@@ -13,7 +13,7 @@ from rclpy.qos import qos_profile_sensor_data, QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 SIZE, POINTS, COUNT = (375, 1242), 114_000, 50
-PERIOD_S, LIMIT_S, BAG_S = 0.1, 60.0, 10**9
+PERIOD_S, LIMIT_S, COUNTED_S = 0.1, 60.0, 10**9
 
 
 def send(node: Node) -> None:
@@ -40,9 +40,9 @@ def send(node: Node) -> None:
 
 def listen(node: Node, topic: str, count: int) -> None:
     """
-    Say `ready`, `heard` with the first depth, and then how many of the bag's stamps came in.
+    Say `ready`, `heard` with the first depth, and then how many stamps from COUNTED_S on came in.
 
-    Ends at `count` of them or at the limit. Stamps below BAG_S only serve to find each other.
+    Ends at `count` of them or at the limit. Stamps below COUNTED_S only serve to find each other.
     """
     stamps = set()
     node.create_subscription(
@@ -52,8 +52,8 @@ def listen(node: Node, topic: str, count: int) -> None:
     print('ready', flush=True)
     wait(node, lambda: stamps)
     print('heard', flush=True)
-    wait(node, lambda: sum(sec >= BAG_S for sec, _ in stamps) >= count)
-    print(sum(sec >= BAG_S for sec, _ in stamps), flush=True)
+    wait(node, lambda: sum(sec >= COUNTED_S for sec, _ in stamps) >= count)
+    print(sum(sec >= COUNTED_S for sec, _ in stamps), flush=True)
 
 
 def wait(node: Node, done) -> None:
