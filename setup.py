@@ -49,6 +49,10 @@ setup(
     extras_require={
         # colcon runs pytest only when it finds it here.
         'test': ['pytest>=6.2', 'scipy>=1.8'],
+        # `depth_kd export`, with its parity check.
+        'export': ['onnx>=1.15', 'onnxruntime>=1.17', 'onnxscript>=0.1'],
+        # Monocular teachers of Hugging Face transformers.
+        'hugging-face': ['transformers>=4.45'],
         # ROS from PyPI, where no distribution is sourced.
         'jazzy': [
             'ros-jazzy-diagnostic-msgs',

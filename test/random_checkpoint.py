@@ -15,7 +15,7 @@ def write(path: Path, seed: int = 0) -> Path:
     """Save the /8 student with random weights that the seed fixes; it predicts about 10 m."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = lspkd.Network(lspkd.PRESETS['student_8'])
+        network = lspkd.Network(lspkd.PRESETS['lspkd_s8'])
     with torch.no_grad():
         network.dec0.weight *= 0.1
         network.dec0.bias.fill_(10.0)

@@ -4,10 +4,12 @@ Networks, one per file; the file's name is the network's name in recipes and che
 A network's file holds
 
 - `Config`: a frozen dataclass of options, checked when it is made (`ValueError`);
-- `PRESETS`: named `Config`s, the sizes that were published or measured;
-- `Network(config)`: an `nn.Module` with the attribute `config`. Called with the normalised image
-  (B, 3, H, W) and the sparse depth (B, 1, H, W) in metres, 0 = none, it returns a `Prediction`;
-  called with `features=False` as well, one without features, in less memory.
+- `PRESETS`: named `Config`s, the sizes that were published or measured; each name begins with the
+  network's;
+- `Network(config)`: a `base.DepthNetwork` with the attribute `config`. Called with the normalised
+  image (B, 3, H, W) and the sparse depth (B, 1, H, W) in metres, 0 = none, it returns a
+  `Prediction`; called with `features=False` as well, one without features, in less memory. It
+  takes any H and W and reads only what its `inputs` name.
 
 This module itself imports no torch, so names and options can be listed and checked at once.
 """
@@ -15,16 +17,16 @@ This module itself imports no torch, so names and options can be listed and chec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from types import ModuleType
 from typing import Any, TYPE_CHECKING
 
 from depth_kd_ros import plugins
 
 if TYPE_CHECKING:
-    from torch import nn
+    from depth_kd_ros.networks.base import DepthNetwork
 
-_NOT_NETWORKS = {'prediction'}
+_NOT_NETWORKS = {'base'}
 
 
 def available() -> list[str]:
@@ -37,7 +39,16 @@ def find(name: str) -> ModuleType:
     return plugins.find(__name__, 'network', name, available())
 
 
-def build(name: str, options: Mapping[str, Any] | None = None) -> nn.Module:
+def presets() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Map the names of all presets to what `build` takes: the network's name and its options."""
+    return {
+        preset: (name, asdict(config))
+        for name in available()
+        for preset, config in find(name).PRESETS.items()
+    }
+
+
+def build(name: str, options: Mapping[str, Any] | None = None) -> DepthNetwork:
     """
     Make a network from its name and options as read from YAML or JSON (lists for tuples).
 

@@ -10,10 +10,11 @@ leaves open is fitted to its parameter counts; the tests assert them to the unit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import stage
-from depth_kd_ros.networks.prediction import Prediction
+from depth_kd_ros.networks.parts.initialisation import initialise
+from depth_kd_ros.networks.parts.sizes import crop
 import torch
 from torch import nn, Tensor
 
@@ -39,10 +40,10 @@ class Config:
 
 
 PRESETS = {
-    'teacher': Config(),  # paper: "ResNet34"
-    'student_2': Config(width=1 / 2, blocks=(2, 2, 2, 2)),  # paper: "ResNet18" on KITTI
-    'student_4': Config(width=1 / 4, blocks=(2, 2, 2, 2)),  # ours: between the paper's two
-    'student_8': Config(width=1 / 8, blocks=(2, 2, 2, 2)),  # paper: "ResNet18" on NYU
+    'lspkd_teacher': Config(),  # paper: "ResNet34"
+    'lspkd_s2': Config(width=1 / 2, blocks=(2, 2, 2, 2)),  # paper: "ResNet18" on KITTI
+    'lspkd_s4': Config(width=1 / 4, blocks=(2, 2, 2, 2)),  # ours: between the paper's two
+    'lspkd_s8': Config(width=1 / 8, blocks=(2, 2, 2, 2)),  # paper: "ResNet18" on NYU
 }
 
 
@@ -84,7 +85,7 @@ def deconvolution(in_channels: int, channels: int, stride: int = 2) -> nn.Sequen
     )
 
 
-class Network(nn.Module):
+class Network(DepthNetwork):
     """
     Complete depth: image (B, 3, H, W), sparse depth (B, 1, H, W) m to depth (B, 1, H, W) m.
 
@@ -106,15 +107,11 @@ class Network(nn.Module):
         self.dec2 = deconvolution(c1 + 2 * c2, c1)
         self.dec1 = deconvolution(c1 + 2 * c1, c1)
         self.dec0 = nn.ConvTranspose2d(c1, 1, 3, 1, 1)
-        initialise(self)
+        initialise(self, SLOPE)
 
     def forward(self, image: Tensor, sparse_depth: Tensor, features: bool = True) -> Prediction:
         """Predict; `features=False` returns none of them and frees each after its last use."""
-        if image.shape[-2:] != sparse_depth.shape[-2:]:
-            raise ValueError(
-                f'image {tuple(image.shape)} and sparse depth {tuple(sparse_depth.shape)} '
-                'differ in height or width'
-            )
+        self.check(image, sparse_depth)
         kept: dict[str, Tensor] = {}
         rgb, lidar = self.rgb(image), self.lidar(sparse_depth)
         if features:
@@ -132,24 +129,3 @@ class Network(nn.Module):
         if features:
             kept['D4'] = x
         return Prediction(self.dec0(x), kept)
-
-
-def crop(x: Tensor, like: Tensor) -> Tensor:
-    """Cut x (B, C, H', W') at its bottom and right to the height and width of `like`."""
-    return x[:, :, : like.shape[2], : like.shape[3]]
-
-
-def initialise(network: nn.Module) -> None:
-    """
-    Draw weights so that activations keep their variance (He et al. 2015); biases are 0.
-
-    Ours, the paper names no initialisation. A deconvolution's fan-in is what torch calls its
-    fan-out, because its weight is stored as (in, out, k, k).
-    """
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            transposed = isinstance(module, nn.ConvTranspose2d)
-            mode: Literal['fan_in', 'fan_out'] = 'fan_out' if transposed else 'fan_in'
-            nn.init.kaiming_normal_(module.weight, SLOPE, mode, 'leaky_relu')
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
