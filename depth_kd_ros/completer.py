@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 import time
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from depth_kd_ros import checkpoint, classical
 from depth_kd_ros.geometry import Camera
+from depth_kd_ros.networks.parts.alignment import align, Way
 from depth_kd_ros.projection import sparse_depth, without_bleed_through
 import numpy as np
 import torch
 from torch import Tensor
 
 MIN_DEPTH_M, MAX_DEPTH_M = 0.5, 120.0
+MAKESHIFT = (
+    'relative depth is scaled roughly, not fitted, because the points are too few, too alike or '
+    'contradict it: distances are a guess'
+)
+
+log = logging.getLogger(__name__)
 
 
 class NoPointsError(ValueError):
@@ -21,21 +29,34 @@ class NoPointsError(ValueError):
 
 
 class Completion(NamedTuple):
-    """Depth and sparse depth (H, W) m, 0 = none; confidence (H, W) 0..1 or None; stage seconds."""
+    """
+    Hold depth and sparse depth (H, W) m, 0 = none; confidence (H, W) 0..1 or None; stage seconds.
+
+    `caveat` says why the depth is not to be trusted as usual; it is empty where nothing is wrong.
+    """
 
     depth: np.ndarray
     sparse_depth: np.ndarray
     confidence: np.ndarray | None
     seconds: dict[str, float]
+    caveat: str = ''
+
+
+class Estimate(NamedTuple):
+    """Hold what a model returns: depth (H, W) m, confidence (H, W) or None, and its caveat."""
+
+    depth: Tensor
+    confidence: Tensor | None = None
+    caveat: str = ''
 
 
 class Model(Protocol):
-    """Turn image (H, W, 3) uint8 RGB and sparse depth (H, W) m into depth, confidence (H, W)."""
+    """Turn image (H, W, 3) uint8 RGB and sparse depth (H, W) m into an estimate."""
 
     name: str
     hash: str
 
-    def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, Tensor | None]: ...
+    def __call__(self, image: np.ndarray, sparse: Tensor) -> Estimate: ...
 
 
 class ClassicalModel:
@@ -46,12 +67,16 @@ class ClassicalModel:
     def __init__(self, name: str) -> None:
         self.name, self.complete = name, classical.find(name)
 
-    def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(self.complete(sparse.cpu().numpy())), None
+    def __call__(self, image: np.ndarray, sparse: Tensor) -> Estimate:
+        return Estimate(torch.from_numpy(self.complete(sparse.cpu().numpy())))
 
 
 class NetworkModel:
-    """A network from a checkpoint, with the checkpoint's own normalisation and depth range."""
+    """
+    A network from a checkpoint, with the checkpoint's own normalisation and depth range.
+
+    Relative depth is aligned to each frame's sparse depth.
+    """
 
     def __init__(self, path: Path, device: torch.device) -> None:
         loaded = checkpoint.load(path, device)
@@ -62,13 +87,18 @@ class NetworkModel:
         self.depth_range_m = loaded.metadata.depth_range_m
 
     @torch.inference_mode()
-    def __call__(self, image: np.ndarray, sparse: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, image: np.ndarray, sparse: Tensor) -> Estimate:
         pixels = torch.from_numpy(image).to(sparse.device).permute(2, 0, 1).float() / 255
-        prediction = self.network(
-            ((pixels - self.mean) / self.std)[None], sparse[None, None], features=False
-        )
-        depth = prediction.depth[0, 0].clamp(*self.depth_range_m)
-        return depth, None if prediction.confidence is None else prediction.confidence[0, 0]
+        given = sparse[None, None]
+        prediction = self.network(((pixels - self.mean) / self.std)[None], given, features=False)
+        depth, confidence, caveat = prediction.depth, prediction.confidence, ''
+        if not self.network.metric:
+            config: Any = self.network.config
+            depth, fit = align(depth, given, config.output)
+            if fit.way.item() != Way.FITTED:
+                caveat = MAKESHIFT
+        depth = depth[0, 0].clamp(*self.depth_range_m)
+        return Estimate(depth, None if confidence is None else confidence[0, 0], caveat)
 
 
 def open_model(name: str, device: torch.device) -> Model:
@@ -118,6 +148,7 @@ class DepthCompleter:
         self.model = open_model(model, self.device)
         self.min_depth_m, self.max_depth_m = min_depth_m, max_depth_m
         self.bleed_filter = bleed_filter
+        self._caveat = ''
 
     def __call__(
         self, image: np.ndarray, points_lidar: np.ndarray, camera: Camera, T_cam_lidar: np.ndarray
@@ -125,7 +156,7 @@ class DepthCompleter:
         """Complete image (H, W, 3) uint8 RGB and points (N, 3) m; may raise NoPointsError."""
         start = time.perf_counter()
         sparse = self._projected(points_lidar, camera, T_cam_lidar)
-        return self._complete(image, sparse, start, len(points_lidar))
+        return self._told(self._complete(image, sparse, start, len(points_lidar)))
 
     def _projected(self, points: np.ndarray, camera: Camera, T_cam_lidar: np.ndarray) -> Tensor:
         on_device = torch.from_numpy(points).to(self.device)
@@ -143,24 +174,30 @@ class DepthCompleter:
     def from_sparse(self, image: np.ndarray, sparse: np.ndarray) -> Completion:
         """Complete image (H, W, 3) uint8 RGB and sparse depth (H, W) float32 m, 0 = none."""
         start = time.perf_counter()
-        return self._complete(
-            image, torch.from_numpy(sparse).to(self.device), start, int(np.count_nonzero(sparse))
-        )
+        given = torch.from_numpy(sparse).to(self.device)
+        return self._told(self._complete(image, given, start, int(np.count_nonzero(sparse))))
 
     def warm_up(self, height: int, width: int) -> None:
         """Run the model once at a size, so that the first real frame pays for nothing."""
-        sparse = np.zeros((height, width), np.float32)
+        sparse = torch.zeros(height, width, device=self.device)
         sparse[height // 2, width // 2] = self.min_depth_m
-        self.from_sparse(np.zeros((height, width, 3), np.uint8), sparse)
+        self._complete(np.zeros((height, width, 3), np.uint8), sparse, 0.0, 1)
 
     def _complete(self, image: np.ndarray, sparse: Tensor, start: float, count: int) -> Completion:
         sparse = self._checked(sparse, count)
         projected = time.perf_counter()
-        depth, confidence = self.model(image, sparse)
+        depth, confidence, caveat = self.model(image, sparse)
         dense = depth.clamp(self.min_depth_m, self.max_depth_m).cpu().numpy()
         certain = None if confidence is None else confidence.cpu().numpy()
         seconds = {'project': projected - start, 'infer': time.perf_counter() - projected}
-        return Completion(dense, sparse.cpu().numpy(), certain, seconds)
+        return Completion(dense, sparse.cpu().numpy(), certain, seconds, caveat)
+
+    def _told(self, done: Completion) -> Completion:
+        """Log a caveat when it begins, not at every frame; return the frame as it is."""
+        if done.caveat and done.caveat != self._caveat:
+            log.warning('model %s: %s', self.model.name, done.caveat)
+        self._caveat = done.caveat
+        return done
 
     def _checked(self, sparse: Tensor, count: int) -> Tensor:
         """Drop depth outside the limits and seen past nearer surfaces; NoPointsError if all."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from depth_kd_ros import networks
 import torch
 
@@ -24,6 +26,7 @@ def parameters(network):
     return sum(p.numel() for p in network.parameters())
 
 
+@functools.cache
 def smallest(name):
     """Give the network's preset with the fewest parameters."""
     return min(networks.find(name).PRESETS.values(), key=lambda c: parameters(on_meta(name, c)))

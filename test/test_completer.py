@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from depth_kd_ros import checkpoint, classical, networks
 from depth_kd_ros.completer import DepthCompleter, NoPointsError
 from depth_kd_ros.geometry import Camera
+from depth_kd_ros.networks import relative
+from network_inputs import smallest
 from node_harness import AXES, wall
 import numpy as np
 import pytest
@@ -98,14 +102,77 @@ def test_gpu_gives_the_depth_of_the_cpu(model, student):
     assert gpu.depth == pytest.approx(cpu.depth, abs=2e-2 if model == 'lspkd' else 0)
 
 
-@pytest.mark.parametrize('name', networks.available())
-def test_every_network_runs_from_a_checkpoint(name, tmp_path):
-    """A new network file must work in the prediction path as it is."""
-    module = networks.find(name)
-    network = module.Network(list(module.PRESETS.values())[-1])
-    path = tmp_path / 'net.safetensors'
+def save(path, network):
+    """Write a checkpoint with plain normalisation."""
     checkpoint.save(
         path, network, normalisation=((0.5,) * 3, (0.25,) * 3), depth_range_m=(0.5, 80.0)
     )
-    done = DepthCompleter(str(path), 'cpu')(IMAGE, wall(), CAMERA, T_CAM_LIDAR)
+    return str(path)
+
+
+@pytest.mark.parametrize('name', networks.available())
+def test_every_network_runs_from_a_checkpoint(name, tmp_path):
+    """A new network file must work in the prediction path as it is."""
+    model = save(tmp_path / 'net.safetensors', networks.find(name).Network(smallest(name)))
+    done = DepthCompleter(model, 'cpu')(IMAGE, wall(), CAMERA, T_CAM_LIDAR)
     assert done.depth.shape == (24, 32) and np.isfinite(done.depth).all()
+    assert 0.5 <= done.depth.min() and done.depth.max() <= 80
+
+
+# --- relative networks
+
+
+@pytest.fixture(scope='module', params=relative.OUTPUTS)
+def scene(request, tmp_path_factory):
+    """Give a relative network's file, an image, and the depth (H, W) m that it is right about."""
+    torch.manual_seed(0)
+    network = relative.Network(relative.Config('topformer_tiny', output=request.param))
+    path = save(tmp_path_factory.mktemp('weights') / 'relative.safetensors', network)
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    x = torch.from_numpy((image.astype(np.float32) / 255 - 0.5) / 0.25).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        value = network.eval()(x).depth[0, 0].numpy()
+    value = (value - value.min()) / (value.max() - value.min())  # 0 .. 1
+    depth = 1 / (0.02 + 0.4 * value) if request.param == 'inverse_depth' else 2 + 48 * value
+    return path, image, depth
+
+
+def measured(depth, share=0.1):
+    """Measure a share of the pixels of a depth (H, W) m."""
+    return np.where(np.random.default_rng(1).random(depth.shape) < share, depth, 0)
+
+
+def test_relative_depth_becomes_metric(scene):
+    path, image, depth = scene
+    sparse = measured(depth)
+    assert 100 < np.count_nonzero(sparse) < 500
+    sparse[:, ::7] *= 3  # outliers: every seventh
+    done = DepthCompleter(path, 'cpu', bleed_filter=False).from_sparse(image, sparse)
+    assert done.depth == pytest.approx(depth, rel=1e-3)
+    assert done.caveat == ''
+
+
+def test_relative_depth_is_limited_after_alignment(scene):
+    path, image, depth = scene
+    done = DepthCompleter(path, 'cpu', 4.0, 20.0).from_sparse(image, measured(depth))
+    assert done.depth == pytest.approx(depth.clip(4, 20), rel=1e-3)
+
+
+def test_points_that_do_not_tell_the_scale_are_a_caveat_said_once(scene, caplog):
+    path, image, depth = scene
+    completer = DepthCompleter(path, 'cpu', bleed_filter=False)
+    good, poor = measured(depth), np.zeros_like(depth)
+    poor[3, 5] = 7
+    completer.warm_up(*depth.shape)
+    assert completer.from_sparse(image, good).caveat == ''
+    assert caplog.records == []
+    for i in range(3):
+        done = completer.from_sparse(image, poor)
+        assert 'scaled roughly, not fitted' in done.caveat
+        assert done.depth[3, 5] == pytest.approx(7, rel=1e-4)
+        assert len(caplog.records) == 1, i
+    assert caplog.records[0].levelno == logging.WARNING
+    assert caplog.records[0].getMessage() == f'model relative: {done.caveat}'
+    completer.from_sparse(image, good)
+    completer.from_sparse(image, poor)
+    assert len(caplog.records) == 2

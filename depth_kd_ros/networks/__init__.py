@@ -17,7 +17,7 @@ This module itself imports no torch, so names and options can be listed and chec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from types import ModuleType
 from typing import Any, TYPE_CHECKING
 
@@ -56,17 +56,4 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> DepthNetwork:
     is not available, an option that the network does not have and a value that it does not take.
     """
     module = find(name)
-    options = dict(options or {})
-    known = [field.name for field in fields(module.Config)]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ValueError(
-            f'network {name!r} has no option {", ".join(map(repr, unknown))}; '
-            f'its options: {", ".join(known)}'
-        )
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
-    try:
-        config = module.Config(**values)
-    except ValueError as error:
-        raise ValueError(f'network {name!r}: {error}') from error
-    return module.Network(config)
+    return module.Network(plugins.configure(module, 'network', name, options or {}))

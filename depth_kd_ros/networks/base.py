@@ -35,7 +35,7 @@ class DepthNetwork(nn.Module):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ('image', 'sparse_depth')
-    metric: ClassVar[bool] = True
+    metric: bool = True
 
     def check(self, image: Tensor | None, sparse_depth: Tensor | None) -> None:
         """

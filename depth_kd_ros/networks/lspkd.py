@@ -4,39 +4,65 @@ RGB + LiDAR completion of Jeong et al., Sensors 2022: teacher and students.
 "Lightweight Depth Completion Network with Local Similarity-Preserving Knowledge Distillation":
 two ResNet encoders without max-pooling, one for the image and one for the sparse depth, and a
 decoder of six deconvolutions that meets both encoders' features at every scale. What the paper
-leaves open is fitted to its parameter counts; the tests assert them to the unit.
+leaves open is fitted to its parameter counts; the tests assert them to the unit. The options
+validity, output, prefill and confidence are ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+import math
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import stage
 from depth_kd_ros.networks.parts.initialisation import initialise
+from depth_kd_ros.networks.parts.prefill import PREFILLS, TYPICAL_M
 from depth_kd_ros.networks.parts.sizes import crop
 import torch
 from torch import nn, Tensor
+import torch.nn.functional as F
 
 SLOPE = 0.2  # of every leaky ReLU
 CHANNELS = (64, 128, 256, 512)  # of the encoder's layers at width 1
+BOUND = 4.0  # of an exponent: a depth is at most e^4 = 55 times what it is relative to
+TYPICAL_ERROR = 0.1  # as a share of the depth: there the confidence is 1/e
+CHOICES = {
+    'validity': (False, True),
+    'output': ('metric', 'log', 'inverse'),
+    'prefill': ('none', *PREFILLS),
+    'confidence': (False, True),
+}
 
 
 @dataclass(frozen=True)
 class Config:
-    """Choose the size: `width` multiplies all channels, `blocks` are counted per encoder layer."""
+    """
+    Choose the size: `width` multiplies all channels, `blocks` are counted per encoder layer.
+
+    `validity` shows the LiDAR encoder where depth was measured. `output` says how the last layer's
+    number becomes depth, `to_depth`; with a `prefill` of the sparse depth it is a residual to
+    that. `confidence` adds a channel that estimates the relative error.
+    """
 
     width: float = 1.0
     blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    validity: bool = False
+    output: str = 'metric'
+    prefill: str = 'none'
+    confidence: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless channels are whole numbers and every layer has a block."""
+        """Raise ValueError unless channels are whole, layers have blocks and choices exist."""
         width, blocks = self.width, self.blocks
         if type(width) not in (int, float) or width <= 0 or (CHANNELS[0] * width) % 1:
             raise ValueError(f'width = {width!r}: give a positive multiple of 1/{CHANNELS[0]}')
         whole = isinstance(blocks, tuple) and all(type(n) is int and n > 0 for n in blocks)
         if not whole or len(blocks) != len(CHANNELS):
             raise ValueError(f'blocks = {blocks!r}: give {len(CHANNELS)} positive whole numbers')
+        for key, choices in CHOICES.items():
+            value = getattr(self, key)
+            if type(value) is not type(choices[0]) or value not in choices:
+                raise ValueError(f'{key} = {value!r}: give {" or ".join(map(repr, choices))}')
 
 
 PRESETS = {
@@ -85,35 +111,78 @@ def deconvolution(in_channels: int, channels: int, stride: int = 2) -> nn.Sequen
     )
 
 
+def bounded(x: Tensor) -> Tensor:
+    """Limit an exponent to +-`BOUND`, smoothly: near 0 it stays what it is."""
+    return BOUND * torch.tanh(x / BOUND)
+
+
+def positive(x: Tensor) -> Tensor:
+    """Keep x >= 0.5 as it is and let the rest fall off smoothly to e^-`BOUND`."""
+    return 0.5 + F.celu(x - 0.5, 0.5 - math.exp(-BOUND))
+
+
+def to_depth(raw: Tensor, prefill: Tensor | None, output: str) -> Tensor:
+    """
+    Turn the last layer's numbers (B, 1, H, W) into depth in m; 0 leaves the prefill as it is.
+
+    'metric' adds metres; 'log' multiplies by the exponential; 'inverse' adds to the inverse depth,
+    in units of 1 / `TYPICAL_M`. Without a prefill these start from 0 m, `TYPICAL_M` and
+    `TYPICAL_M`. 'log' and 'inverse' give positive depth, at most e^`BOUND` = 55 times the start;
+    'log' at least 1/55 of it.
+    """
+    if output == 'metric':
+        return raw if prefill is None else prefill + raw
+    base = TYPICAL_M if prefill is None else prefill
+    if output == 'log':
+        return base * bounded(raw).exp()
+    return base / positive(1 + raw * (base / TYPICAL_M))
+
+
 class Network(DepthNetwork):
     """
     Complete depth: image (B, 3, H, W), sparse depth (B, 1, H, W) m to depth (B, 1, H, W) m.
 
     Any H and W: a decoder feature is cropped at its bottom and right to the size of the encoder
-    feature that it meets. The depth is not limited to a range. Features: `rgb.E0` .. `rgb.E4` and
-    `rgb.conv6`, the same for `lidar`, and `D0` .. `D4`, the outputs of the first five
-    deconvolutions (the paper's Figure 1 and Table 3).
+    feature that it meets. The depth of the paper is not limited to a range; `to_depth` says what
+    limits the others. Features: `rgb.E0` .. `rgb.E4` and `rgb.conv6`, the same for `lidar`, and
+    `D0` .. `D4`, the outputs of the first five deconvolutions (the paper's Figure 1 and Table 3).
+    With confidence also `log_sigma_rel` (B, 1, H, W), for its loss: the logarithm of the error
+    expected as a share of the depth, from -6.3 to 1.7.
+
+    `depth_channels` is the number of dense and sparse depths that `complete` gives the encoder.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, depth_channels: int = 1):
         super().__init__()
         self.config = config
         c1, c2, c3, c4 = channels = [int(c * config.width) for c in CHANNELS]
         self.rgb = Encoder(3, channels, config.blocks)
-        self.lidar = Encoder(1, channels, config.blocks)
+        self.lidar = Encoder(depth_channels + config.validity, channels, config.blocks)
         self.dec5 = deconvolution(2 * c4, c3, stride=1)
         self.dec4 = deconvolution(c3 + 2 * c4, c2)
         self.dec3 = deconvolution(c2 + 2 * c3, c1)
         self.dec2 = deconvolution(c1 + 2 * c2, c1)
         self.dec1 = deconvolution(c1 + 2 * c1, c1)
-        self.dec0 = nn.ConvTranspose2d(c1, 1, 3, 1, 1)
+        self.dec0 = nn.ConvTranspose2d(c1, 1 + config.confidence, 3, 1, 1)
         initialise(self, SLOPE)
+        drawn = int(config.output == 'metric' and config.prefill == 'none')  # as in the paper
+        with torch.no_grad():  # other channels begin at 0: the prefill, or what is typical
+            self.dec0.weight[:, drawn:] = 0
 
     def forward(self, image: Tensor, sparse_depth: Tensor, features: bool = True) -> Prediction:
         """Predict; `features=False` returns none of them and frees each after its last use."""
         self.check(image, sparse_depth)
+        return self.complete(image, sparse_depth, sparse_depth, features)
+
+    def complete(
+        self, image: Tensor, depth_input: Tensor, sparse_depth: Tensor, features: bool = True
+    ) -> Prediction:
+        """Predict as `forward`; the LiDAR encoder reads depth_input (B, depth_channels, H, W)."""
         kept: dict[str, Tensor] = {}
-        rgb, lidar = self.rgb(image), self.lidar(sparse_depth)
+        if self.config.validity:
+            valid = (sparse_depth > 0).to(depth_input.dtype)
+            depth_input = torch.cat((depth_input, valid), 1)
+        rgb, lidar = self.rgb(image), self.lidar(depth_input)
         if features:
             kept.update({f'rgb.{tap}': f for tap, f in zip(Encoder.taps, rgb, strict=True)})
             kept.update({f'lidar.{tap}': f for tap, f in zip(Encoder.taps, lidar, strict=True)})
@@ -128,4 +197,14 @@ class Network(DepthNetwork):
         x = crop(self.dec1(x), image)  # (B, 64 * width, H, W)
         if features:
             kept['D4'] = x
-        return Prediction(self.dec0(x), kept)
+        raw = self.dec0(x)  # (B, 1 or 2, H, W)
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+        fill = PREFILLS.get(self.config.prefill)
+        prefill = None if fill is None else fill(sparse_depth)
+        depth = to_depth(raw[:, :1], prefill, self.config.output)
+        if not self.config.confidence:
+            return Prediction(depth, kept)
+        log_error = bounded(raw[:, 1:])  # in units of the typical error
+        if features:
+            kept['log_sigma_rel'] = log_error + math.log(TYPICAL_ERROR)
+        return Prediction(depth, kept, torch.exp(-log_error.exp()))
