@@ -10,7 +10,6 @@ import sys
 
 import box_world
 import cv2
-from depth_kd_ros import classical
 from depth_kd_ros.bags import Bag
 from depth_kd_ros.cli import app
 import numpy as np
@@ -46,24 +45,24 @@ def folder(tmp_path):
     return tmp_path / 'frames'
 
 
-def test_help_has_examples_to_copy():
-    code, text = run('complete', '--help')
-    assert code == 0
-    assert 'depth_kd complete my_bag --out depth' in text and 'metres' in text
+@pytest.mark.parametrize(
+    ('command', 'example'),
+    [
+        ('complete', 'depth_kd complete my_bag --out depth'),
+        ('models', 'depth_kd models lspkd_s8 mff_mobilenet_v2 --measure'),
+        ('export', 'depth_kd export student.safetensors --out student.onnx'),
+    ],
+)
+def test_help_has_examples_to_copy(command, example):
+    code, text = run(command, '--help')
+    assert code == 0 and example in text
 
 
 def test_help_and_version_as_a_process():
     command = [sys.executable, '-m', 'depth_kd_ros.cli']
-    assert (
-        'complete' in subprocess.run([*command, '--help'], capture_output=True, text=True).stdout
-    )
+    text = subprocess.run([*command, '--help'], capture_output=True, text=True).stdout
+    assert all(f' {name} ' in text for name in ('complete', 'models', 'export'))
     assert subprocess.run([*command, '--version'], capture_output=True).returncode == 0
-
-
-def test_models_lists_every_classical_model():
-    code, text = run('models')
-    assert code == 0
-    assert all(name in text for name in classical.available())
 
 
 def test_folder_to_png_by_frame_name(folder, tmp_path):

@@ -28,7 +28,10 @@ MAY_IMPORT = {
     'lens': 'numpy torch .geometry',
     'projection': 'numpy torch .geometry .lens',
     'plugins': '',
-    'networks': 'torch .geometry .networks .plugins',
+    'networks': 'safetensors torch .geometry .networks .plugins',
+    'example_inputs': 'torch .networks',
+    'complexity': 'torch .example_inputs .networks',
+    'latency': 'torch .example_inputs .networks',
     'messages': 'cv2 numpy .geometry',
     'clouds': 'numpy .messages .rings',
     'rectification': 'cv2 numpy .geometry',
@@ -42,6 +45,8 @@ MAY_IMPORT = {
     'launching': '.bags .extrinsics',
     'metadata': '',
     'checkpoint': 'safetensors torch .metadata .networks .plugins',
+    'catalogue': 'torch .checkpoint .complexity .latency .networks',
+    'exporting': 'numpy torch .example_inputs .latency .metadata .networks',
     'classical': 'cv2 numpy .classical .plugins',
     'backends': 'torch .networks',
     'completer': 'numpy torch .backends .checkpoint .classical .geometry .networks .projection',
@@ -49,7 +54,8 @@ MAY_IMPORT = {
     'folders': 'cv2 numpy yaml',
     'offline': 'numpy .bag_writer .bags .completer .extrinsics .folders .frames .geometry '
     '.messages .pictures',
-    'cli': 'typer',
+    'commands': 'typer .commands',
+    'cli': 'typer .commands',
     'nodes': 'rclpy ament_index_python builtin_interfaces diagnostic_msgs geometry_msgs '
     'lifecycle_msgs rcl_interfaces rosgraph_msgs sensor_msgs std_msgs numpy rosbags yaml '
     '.bag_frames .bag_writer .bags .clouds .completer .extrinsics .frames .geometry .health '
@@ -58,6 +64,8 @@ MAY_IMPORT = {
 # What may be imported inside functions (and for type checkers) only. '*': anything but ROS.
 MAY_IMPORT_LATE = {
     'cli': '* .nodes',
+    'commands': '* .nodes',
+    'exporting': 'onnx onnxruntime',
     'nodes': 'cv_bridge message_filters sensor_msgs_py tf2_ros torch',
 }
 ROS = (
@@ -66,7 +74,7 @@ ROS = (
     'sensor_msgs_py std_msgs tf2_msgs tf2_ros'
 )
 # A plug-in knows its own folder's base and these parts of depth_kd_training, nothing else of it.
-PLUG_INS = {'data': ['simulation'], 'distillation': []}
+PLUG_INS = {'data': ['data.parts', 'simulation'], 'distillation': []}
 
 MOST_LINES, MOST_TEST_LINES, MEDIAN_LINES = 250, 500, 110
 SAYS_NOTHING = re.compile(

@@ -35,7 +35,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an encoder that is not there and a value that is not a boolean."""
-        if self.encoder not in LAYOUTS:
+        if self.encoder not in tuple(LAYOUTS):
             raise ValueError(f'encoder = {self.encoder!r}: give one of {", ".join(LAYOUTS)}')
         if type(self.upsample) is not bool:
             raise ValueError(f'upsample = {self.upsample!r}: give True or False')

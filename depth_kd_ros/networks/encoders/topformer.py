@@ -1,7 +1,8 @@
 """
 Token pyramid transformer of Zhang et al., TopFormer, CVPR 2022: a light encoder.
 
-State-dict keys are those of the authors' backbone, so that its public weights load from a file.
+State-dict keys are those of the authors' backbone, so that its weights fit: all those trained for
+segmentation, and those of ImageNet but for the injection, which classification does without.
 Their attention has no scale: here the queries' batch norm starts at the usual one. Their tokens
 are pooled adaptively; whole windows of 64 pixels are the same where 64 divides the input's size,
 and elsewhere keep the grid straight and have an equivalent in ONNX.

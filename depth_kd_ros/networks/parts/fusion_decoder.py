@@ -52,8 +52,8 @@ class FusionDecoder(nn.Module):
     Decode an encoder's features at 1/4 .. 1/32, of `in_channels`, into (B, 1, H, W).
 
     Its own features, (B, channels, h, w), are D0 (1/32) .. D3 (1/4). The block at 1/32 is twice as
-    wide. The output starts at about 1 with little spread: of either sign, it would in bfloat16 be
-    off by 4 to 7 % of its size before training. `forward` empties the list of skips, so that each is
+    wide. The output starts at about 1 with little spread: about 0 it would, before training, be
+    off by 4 to 7 % of its size in bfloat16. `forward` empties the list of skips, so that each is
     freed after its use.
     """
 
