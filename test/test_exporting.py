@@ -149,14 +149,11 @@ def test_file_says_what_it_is(tmp_path, dynamic):
     assert shapes['sparse_depth'] == shapes['depth'] == [1, 1, *size]
 
 
-def test_graph_is_the_deployable_network_and_its_inputs(tmp_path):
-    network = calibrated('depth_only', networks.find('depth_only').Config())
-    exporting.export(network, about(network), tmp_path / 'a.onnx', (32, 48))
-    graph = onnx.load(tmp_path / 'a.onnx').graph
-    assert [value.name for value in graph.input] == ['sparse_depth']
-    values = sum(torch.Size(tensor.dims).numel() for tensor in graph.initializer)
-    assert values <= sum(tensor.numel() for tensor in network.deployable().state_dict().values())
-    assert values < sum(parameter.numel() for parameter in network.parameters())
+def test_graph_has_only_the_inputs_that_the_network_reads(tmp_path):
+    for name, read in (('depth_only', 'sparse_depth'), ('mff', 'image')):
+        network, path = networks.build(name).eval(), tmp_path / f'{name}.onnx'
+        exporting.export(network, about(network), path, (32, 48))
+        assert [value.name for value in onnx.load(path).graph.input] == [read]
 
 
 def test_exporter_is_quiet_and_global_state_stays(tmp_path, capfd):
@@ -172,7 +169,7 @@ def test_exporter_is_quiet_and_global_state_stays(tmp_path, capfd):
 
 
 class Faulty(DepthNetwork):
-    """Predict with a fault: `forward` is given the image."""
+    """Predict what `fault` makes of the image: depth, or depth and confidence."""
 
     inputs = ('image',)
 
@@ -181,7 +178,17 @@ class Faulty(DepthNetwork):
         self.fault, self.weight = fault, nn.Parameter(torch.ones(1))
 
     def forward(self, image, sparse_depth=None, features=True):
-        return Prediction(self.fault(image) * self.weight, {})
+        made = self.fault(image)
+        depth, confidence = made if isinstance(made, tuple) else (made, None)
+        return Prediction(depth * self.weight, {}, confidence)
+
+
+def test_the_deployable_network_is_exported(tmp_path):
+    network, path = Faulty(lambda image: image[:, :1]), tmp_path / 'a.onnx'
+    network.deployable = lambda: Faulty(lambda image: 2 * image[:, :1])
+    exporting.export(network, about(tiny()), path, (32, 48))
+    image, _ = inputs(32, 48)
+    assert torch.equal(onnx_outputs(path, {'image': image})['depth'], 2 * image[:, :1])
 
 
 FAULTS = {
@@ -190,6 +197,7 @@ FAULTS = {
         r'at 32x48 ONNX Runtime differs from torch by \d\.\de-04 of the largest value; 1e-04 is',
     ),
     'nan': (lambda x: x[:, :1] / 0 * 0, r'differs from torch by nan of the largest value'),
+    'nan confidence': (lambda x: (x[:, :1], x[:, :1] / 0 * 0), r'differs from torch by nan'),
     'shape': (
         lambda x: x[:, :1, : 30 if torch.jit.is_tracing() else 32],
         r'at 32x48 ONNX Runtime differs from torch by inf',
@@ -249,15 +257,17 @@ def test_command_exports_a_checkpoint(tmp_path):
     check_parity(out, loaded.model, 33, 50)
 
 
-def test_command_exports_bundled_weights_to_a_file_of_their_name(tmp_path, monkeypatch):
+def test_command_exports_bundled_weights_rather_than_a_network_of_their_name(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(checkpoint, 'WEIGHTS', tmp_path)
     monkeypatch.chdir(tmp_path)
-    random_checkpoint.write(tmp_path / 'student_8.safetensors')
-    code, text, err = run('student_8', '--dynamic', '--size', '32x48')
+    path = random_checkpoint.write(tmp_path / 'lspkd_s8.safetensors')
+    code, text, err = run('lspkd_s8', '--dynamic', '--size', '32x48')
     assert (code, err) == (0, '')
-    assert 'student_8.onnx: 2.0 MB, 1 x any size' in text
+    assert 'lspkd_s8.onnx: 2.0 MB, 1 x any size' in text
     assert 'at 32x48 ONNX' in text and 'at 21x25 ONNX' in text
-    check_parity(tmp_path / 'student_8.onnx', checkpoint.load('student_8.safetensors').model, 9, 8)
+    check_parity(tmp_path / 'lspkd_s8.onnx', checkpoint.load(path).model, 9, 8)
 
 
 def test_command_says_loudly_that_a_network_has_random_weights(tmp_path):

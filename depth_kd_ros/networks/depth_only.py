@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_ros.networks.parts.convolution import convolution
 from depth_kd_ros.networks.parts.initialisation import initialise
 from depth_kd_ros.networks.parts.sizes import crop
 import torch
@@ -49,17 +50,6 @@ PRESETS = {
     'depth_only_bi': Config(sharing=False),
     'depth_only_b': Config(reconstruction=False, sharing=False),
 }
-
-
-def convolution(
-    in_channels: int, channels: int, kernel: int = 3, stride: int = 1
-) -> nn.Sequential:
-    """Make a layer: (B, in, H, W) to (B, channels, ceil(H / stride), ceil(W / stride))."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
 
 
 def deconvolution(in_channels: int, channels: int) -> nn.Sequential:

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
-from depth_kd_ros.networks.parts.initialisation import initialise
+from depth_kd_ros.networks.parts.initialisation import initialise, start_at
 from depth_kd_ros.networks.parts.sizes import resize
 from depth_kd_ros.networks.parts.up_projection import UpProjection
 from torch import nn, Tensor
-
-START_M = 2.5  # the depth at first, nearly everywhere: that of a room [ours]
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,7 @@ class Network(DepthNetwork):
         )
         self.conv3 = nn.Conv2d(c // 32, 1, 3, 1, 1)
         initialise(self)
-        nn.init.normal_(self.conv3.weight, std=0.01)
-        nn.init.constant_(self.conv3.get_parameter('bias'), START_M)
+        start_at(self.conv3)
 
     def forward(
         self, image: Tensor, sparse_depth: Tensor | None = None, features: bool = True

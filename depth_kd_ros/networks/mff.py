@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.mobilenet_v2 import MobileNetV2
 from depth_kd_ros.networks.encoders.resnet import ResNet
-from depth_kd_ros.networks.parts.initialisation import initialise
+from depth_kd_ros.networks.parts.convolution import convolution
+from depth_kd_ros.networks.parts.initialisation import initialise, start_at
 from depth_kd_ros.networks.parts.sizes import resize
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
 
 ENCODERS = ('mobilenet_v2', 'resnet34')
-START_M = 2.5  # the depth at first, nearly everywhere: that of a room [ours]
 COMPRESSED = 16  # channels of every scale; also what channel attention divides them by
 
 
@@ -52,15 +52,6 @@ PRESETS = {
 }
 
 
-def convolution(in_channels: int, channels: int) -> nn.Sequential:
-    """Make a 5x5 convolution with batch norm and ReLU: (B, in, H, W) to (B, channels, H, W)."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, 5, 1, 2, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
-
-
 class Compression(nn.Module):
     """
     Weigh an encoder's channels by what they hold on average, and compress them to 16.
@@ -73,7 +64,7 @@ class Compression(nn.Module):
         super().__init__()
         self.squeeze = nn.Conv2d(channels, channels // COMPRESSED, 1, bias=False)
         self.excite = nn.Conv2d(channels // COMPRESSED, channels, 1, bias=False)
-        self.compress = convolution(channels, COMPRESSED)
+        self.compress = convolution(channels, COMPRESSED, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.squeeze(x.mean((2, 3), keepdim=True))  # (B, in / 16, 1, 1)
@@ -98,12 +89,11 @@ class Network(DepthNetwork):
         light = config.encoder == 'mobilenet_v2'
         self.encoder = MobileNetV2() if light else ResNet(config.encoder)
         self.compressions = nn.ModuleList(Compression(c) for c in self.encoder.channels)
-        self.fusion = convolution(4 * COMPRESSED, 4 * COMPRESSED)
-        self.refinement = convolution(4 * COMPRESSED, 4 * COMPRESSED)
+        self.fusion = convolution(4 * COMPRESSED, 4 * COMPRESSED, 5)
+        self.refinement = convolution(4 * COMPRESSED, 4 * COMPRESSED, 5)
         self.prediction = nn.Conv2d(4 * COMPRESSED, 1, 5, 1, 2)
         initialise(self)
-        nn.init.normal_(self.prediction.weight, std=0.01)
-        nn.init.constant_(self.prediction.get_parameter('bias'), START_M)
+        start_at(self.prediction)
 
     def forward(
         self, image: Tensor, sparse_depth: Tensor | None = None, features: bool = True

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
-from depth_kd_ros.networks.parts.initialisation import initialise
+from depth_kd_ros.networks.parts.convolution import convolution
+from depth_kd_ros.networks.parts.initialisation import initialise, start_at
 from depth_kd_ros.networks.parts.sizes import resize
 from depth_kd_ros.networks.parts.up_projection import UpProjection
 import torch
 from torch import nn, Tensor
 
-START_M = 2.5  # the depth at first, nearly everywhere: that of a room [ours]
 SCALE_CHANNELS = 16  # of each scale in the fusion
 
 
@@ -45,15 +45,6 @@ PRESETS = {
     'multibranch_resnet50': Config(),  # Hu et al. 2019
     'multibranch_resnet18': Config('resnet18'),  # student of the distillation
 }
-
-
-def convolution(in_channels: int, channels: int, kernel: int) -> nn.Sequential:
-    """Make a convolution with batch norm and ReLU that keeps height and width."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel, 1, kernel // 2, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
 
 
 class Network(DepthNetwork):
@@ -81,8 +72,7 @@ class Network(DepthNetwork):
         self.refinement = nn.Sequential(convolution(r, r, 5), convolution(r, r, 5))
         self.prediction = nn.Conv2d(r, 1, 5, 1, 2)
         initialise(self)
-        nn.init.normal_(self.prediction.weight, std=0.01)
-        nn.init.constant_(self.prediction.get_parameter('bias'), START_M)
+        start_at(self.prediction)
 
     def forward(
         self, image: Tensor, sparse_depth: Tensor | None = None, features: bool = True

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
 from depth_kd_ros.networks.encoders.senet import SENet154
+from depth_kd_ros.networks.parts.convolution import convolution
 from depth_kd_ros.networks.parts.initialisation import initialise
 from depth_kd_ros.networks.parts.sizes import resize
 from depth_kd_ros.networks.parts.up_projection import UpProjection
@@ -60,15 +61,6 @@ PRESETS = {
     'residual_pyramid_senet154': Config(),
     'residual_pyramid_resnet34': Config('resnet34', projected=128, fused=256),
 }
-
-
-def convolution(in_channels: int, channels: int, kernel: int = 3) -> nn.Sequential:
-    """Make a layer of convolution, batch norm and ReLU that keeps the size."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel, 1, kernel // 2, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
 
 
 class Fusion(nn.Module):

@@ -7,6 +7,7 @@ State-dict keys are torchvision's, so that public ImageNet weights load from a f
 from __future__ import annotations
 
 from depth_kd_ros.networks.encoders.resnet import BRANCH_WEIGHT
+from depth_kd_ros.networks.parts.convolution import convolution
 from depth_kd_ros.networks.parts.initialisation import initialise
 from torch import nn, Tensor
 
@@ -14,17 +15,6 @@ from torch import nn, Tensor
 # The rows of 320 and 1280 channels are left out, as the classifier is.
 ROWS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2))
 TAPS = (3, 6, 13, 16)  # the last of `features` at 1/4, 1/8, 1/16 and 1/32
-
-
-def convolution(
-    in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    """Make a convolution with batch norm and ReLU6: (B, in, H, W) to (B, channels, H/s, W/s)."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU6(inplace=True),
-    )
 
 
 class InvertedResidual(nn.Module):
@@ -40,10 +30,10 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and in_channels == channels
         norm = nn.BatchNorm2d(channels)
         nn.init.constant_(norm.weight, BRANCH_WEIGHT if self.residual else 1.0)
-        widen = [convolution(in_channels, inner, 1)] if expansion > 1 else []
+        widen = [convolution(in_channels, inner, 1, activation=nn.ReLU6)] if expansion > 1 else []
         self.conv = nn.Sequential(
             *widen,
-            convolution(inner, inner, 3, stride, groups=inner),
+            convolution(inner, inner, 3, stride, inner, nn.ReLU6),
             nn.Conv2d(inner, channels, 1, bias=False),
             norm,
         )
@@ -63,7 +53,7 @@ class MobileNetV2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = [convolution(3, 32, 3, 2)]
+        layers: list[nn.Module] = [convolution(3, 32, 3, 2, activation=nn.ReLU6)]
         in_channels = 32
         for expansion, channels, blocks, stride in ROWS:
             for i in range(blocks):

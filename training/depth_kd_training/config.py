@@ -1,0 +1,188 @@
+"""
+Recipes: what one training run is, typed and strict.
+
+A recipe's YAML names differences from the defaults below only; `KEY=VALUE` changes it from the
+command line (`optimisation.rate=0.001`). Unknown keys and values of a wrong type are errors that
+name the file, the key and the nearest valid key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+import types
+from typing import Any, get_args, get_origin, Literal, Union
+
+from depth_kd_ros import plugins
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import yaml
+
+RECIPES = Path(__file__).parent / 'recipes'
+
+
+class ConfigError(ValueError):
+    """Say which file and key of a recipe cannot be used, and what to write instead."""
+
+
+class Strict(BaseModel):
+    """Refuse unknown keys; never change after it is made."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+class Source(Strict):
+    """Name a data set and its options; `share` is its part of a batch among its like."""
+
+    dataset: str
+    options: dict[str, Any] = {}
+    share: float = Field(default=1.0, gt=0)
+
+
+class Network(Strict):
+    """Choose the network: a preset, options that differ from it, and weights to begin with."""
+
+    preset: str = 'lspkd_s8'
+    options: dict[str, Any] = {}
+    checkpoint: str | None = None  # begin with its weights
+    encoder_weights: str | None = None  # public ImageNet weights, a local file
+
+
+class Data(Strict):
+    """
+    Say what is learnt from.
+
+    A batch holds frames of the labelled sources and, where there are any, of the unlabelled ones
+    in the ratio `unlabelled_share`; None: in proportion to the number of their frames.
+    """
+
+    labelled: tuple[Source, ...] = (Source(dataset='simulation'),)
+    unlabelled: tuple[Source, ...] = ()
+    unlabelled_share: float | None = Field(default=None, gt=0, lt=1)
+    validation: tuple[Source, ...] = ()
+    batch: int = Field(default=8, ge=1)
+    crop: tuple[int, int] | None = None  # (H, W) px
+    augmentation: dict[str, Any] = {}
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    workers: int = Field(default=2, ge=0)
+
+
+class Supervision(Strict):
+    """Weigh the supervised losses, and say what they compare the prediction with."""
+
+    losses: dict[str, float] = {'l1': 1.0}
+    target: Literal['ground_truth', 'input_points', 'none'] = 'ground_truth'
+
+
+class Method(Strict):
+    """Name a distillation method, its weight and its options."""
+
+    name: str
+    weight: float = 1.0
+    options: dict[str, Any] = {}
+
+
+class Optimisation(Strict):
+    """Choose the optimiser and its schedule; units are optimiser steps."""
+
+    optimiser: Literal['adam', 'adamw'] = 'adam'
+    rate: float = Field(default=1e-3, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal['constant', 'staircase', 'cosine'] = 'constant'
+    decay: float = Field(default=0.5, gt=0, le=1)  # staircase: factor ...
+    decay_every: int = Field(default=1000, ge=1)  # ... after so many steps
+    warmup: int = Field(default=0, ge=0)
+    accumulate: int = Field(default=1, ge=1)  # batches per step
+    clip: float | None = Field(default=None, gt=0)  # norm of the gradient
+    ema: float | None = Field(default=None, gt=0, lt=1)  # decay of the averaged weights
+
+
+class Recipe(Strict):
+    """One training run."""
+
+    network: Network = Network()
+    teacher: str | None = None  # path of a checkpoint
+    data: Data = Data()
+    supervision: Supervision = Supervision()
+    methods: tuple[Method, ...] = ()
+    optimisation: Optimisation = Optimisation()
+    steps: int = Field(default=1000, ge=1)
+    seed: int = Field(default=0, ge=0)
+    precision: Literal['32-true', 'bf16-mixed', '16-mixed'] = '32-true'
+    channels_last: bool = True
+    depth_range_m: tuple[float, float] = (0.5, 120.0)
+    validate_every: int = Field(default=500, ge=1)  # steps
+    save_every_s: float = Field(default=300.0, gt=0)
+    licence: str = ''
+
+
+def available() -> list[str]:
+    """List the names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob('*.yaml'))
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or path, change it by `KEY=VALUE`s; raise ConfigError."""
+    path = RECIPES / f'{name_or_path}.yaml'
+    if str(name_or_path) not in available():
+        path = Path(name_or_path)
+    if not path.is_file():
+        raise ConfigError(
+            f'no recipe {plugins.unknown(str(name_or_path), available())} Give one of '
+            f'{", ".join(available()) or "(none bundled)"} or the path of a YAML file'
+        )
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f'{path}: not readable as YAML: {error}') from error
+    if not isinstance(values, dict):
+        raise ConfigError(f'{path}: {values!r}: keys and values expected')
+    for override in overrides:
+        change(values, override)
+    return parse(values, str(path))
+
+
+def change(values: dict[str, Any], override: str) -> None:
+    """Set one `a.b=VALUE` in nested values; the value is read as YAML."""
+    key, equals, text = override.partition('=')
+    if not equals or not key:
+        raise ConfigError(f'{override!r}: KEY=VALUE expected, as in optimisation.rate=0.001')
+    *parents, last = key.split('.')
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f'{override!r}: {parent!r} holds {inner!r}, no keys')
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f'{override!r}: the value is not readable as YAML: {error}') from error
+
+
+def parse(values: Mapping[str, Any], where: str) -> Recipe:
+    """Check nested values and make a recipe; ConfigError names `where` and every wrong key."""
+    try:
+        return Recipe.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError('\n'.join(_told(where, fault) for fault in error.errors())) from error
+
+
+def _told(where: str, fault: Any) -> str:
+    """Put one of pydantic's faults into a sentence."""
+    parents, key = fault['loc'][:-1], '.'.join(map(str, fault['loc']))
+    if fault['type'] == 'extra_forbidden':
+        valid = ['.'.join(map(str, (*parents, field))) for field in _fields(Recipe, parents)]
+        return f'{where}: unknown key {plugins.unknown(key, valid)}'
+    return f'{where}: {key} = {fault["input"]!r}: {fault["msg"]}'
+
+
+def _fields(model: Any, parents: Sequence[Any]) -> Mapping[str, Any]:
+    """Find the fields of the model that lies under the keys `parents`."""
+    for key in parents:
+        if isinstance(key, str) and isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[key].annotation
+        while get_origin(model) in (tuple, Union, types.UnionType):
+            model = next(a for a in get_args(model) if a not in (type(None), Ellipsis))
+    known = isinstance(model, type) and issubclass(model, BaseModel)
+    return model.model_fields if known else {}

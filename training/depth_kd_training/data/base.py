@@ -1,0 +1,70 @@
+"""What a data set gives: frames, and what the training loop gets: samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+class DatasetError(ValueError):
+    """Say which file or folder does not follow the layout, and show the layout."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """
+    Hold one example as it was stored; 0 = no depth, -1 = unknown.
+
+    `depth_gt` is None where the frame is unlabelled, `sparse_depth` where there is no LiDAR.
+    `ring` tells which beam measured each pixel of the sparse depth.
+    """
+
+    name: str
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    K: np.ndarray | None = None  # (3, 3) px, of the image without distortion
+    sparse_depth: np.ndarray | None = None  # (H, W) float32 m
+    depth_gt: np.ndarray | None = None  # (H, W) float32 m
+    ring: np.ndarray | None = None  # (H, W) int16
+    semantic: np.ndarray | None = None  # (H, W) int16
+    instance: np.ndarray | None = None  # (H, W) int32
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless all maps have the image's height and width."""
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(
+                f'frame {self.name}: image is {self.image.dtype} {self.image.shape}, '
+                'uint8 (H, W, 3) expected'
+            )
+        for key in ('sparse_depth', 'depth_gt', 'ring', 'semantic', 'instance'):
+            values = getattr(self, key)
+            if values is not None and values.shape != self.image.shape[:2]:
+                raise ValueError(
+                    f'frame {self.name}: {key} is {values.shape}, the image '
+                    f'{self.image.shape[:2]} (H, W)'
+                )
+
+
+class Dataset(Protocol):
+    """
+    Give frames by index: the same index, the same frame, in any process.
+
+    A file of this folder holds a frozen dataclass `Config` and a class `Dataset(config)`.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Frame: ...
+
+
+class Sample(NamedTuple):
+    """Hold what the loop needs of one frame; a batch is the same with B in front."""
+
+    image: Tensor  # (3, H, W) float32, (rgb / 255 - mean) / std
+    sparse_depth: Tensor  # (1, H, W) m, 0 = none
+    depth_gt: Tensor  # (1, H, W) m, 0 = none; all 0: unlabelled
+    semantic: Tensor  # (H, W) int64, -1 = unknown
+    K: Tensor  # (3, 3) float32 px; all 0: unknown
+    index: Tensor  # type: ignore[assignment]  # () int64, of the frame; hides tuple.index

@@ -1,0 +1,1 @@
+"""Procedural worlds, cameras and LiDARs: a data set that needs no download."""
