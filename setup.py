@@ -43,7 +43,7 @@ setup(
         'rosbags>=0.10',
         'safetensors>=0.4',
         'setuptools',
-        'torch>=2.1',
+        'torch>=2.5',
         'typer>=0.9',
     ],
     extras_require={

@@ -33,7 +33,6 @@ class Entry:
         """
         if self.path is not None:
             loaded = checkpoint.load(self.path, device)
-            assert isinstance(loaded.model, DepthNetwork)
             return loaded.model.deployable(), loaded.metadata
         name, options = networks.presets()[self.name]
         home = 'meta' if torch.device(device).type == 'meta' else 'cpu'

@@ -18,6 +18,7 @@ from depth_kd_ros.metadata import CheckpointError, Metadata, Normalisation, pars
 from depth_kd_ros.plugins import unknown
 
 if TYPE_CHECKING:
+    from depth_kd_ros.networks.base import DepthNetwork
     import torch
     from torch import nn, Tensor
 
@@ -45,7 +46,7 @@ class Checkpoint:
     `model` is in eval mode and float32; `hash` is the first 12 hex digits of the file's sha256.
     """
 
-    model: nn.Module
+    model: DepthNetwork
     metadata: Metadata
     path: Path
     hash: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 import time
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from depth_kd_ros import checkpoint, classical
 from depth_kd_ros.geometry import Camera
@@ -80,7 +80,8 @@ class NetworkModel:
 
     def __init__(self, path: Path, device: torch.device) -> None:
         loaded = checkpoint.load(path, device)
-        self.name, self.hash, self.network = path.stem, loaded.hash, loaded.model
+        self.name, self.hash = path.stem, loaded.hash
+        self.network = loaded.model.deployable()
         mean, std = loaded.metadata.normalisation
         self.mean = torch.tensor(mean, device=device).view(3, 1, 1)
         self.std = torch.tensor(std, device=device).view(3, 1, 1)
@@ -91,12 +92,13 @@ class NetworkModel:
         pixels = torch.from_numpy(image).to(sparse.device).permute(2, 0, 1).float() / 255
         given = sparse[None, None]
         prediction = self.network(((pixels - self.mean) / self.std)[None], given, features=False)
-        depth, confidence, caveat = prediction.depth, prediction.confidence, ''
+        depth, confidence, way = prediction.depth, prediction.confidence, None
+        if prediction.alignment is not None:
+            way = prediction.alignment[0, 2, 0, 0]
         if not self.network.metric:
-            config: Any = self.network.config
-            depth, fit = align(depth, given, config.output)
-            if fit.way.item() != Way.FITTED:
-                caveat = MAKESHIFT
+            depth, fit = align(depth, given, self.network.output)
+            way = fit.way[0]
+        caveat = '' if way is None or way.item() == Way.FITTED else MAKESHIFT
         depth = depth[0, 0].clamp(*self.depth_range_m)
         return Estimate(depth, None if confidence is None else confidence[0, 0], caveat)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SUFFIX = '.onnx'
 SIZE_KEY = 'depth_kd_ros.size'
+OUTPUT_KEY = 'depth_kd_ros.output'
 ANY_SIZE = 'HxW'
 MOST_ERROR = 1e-4  # largest difference to torch over the largest value
 OPSETS = range(13, 21)
@@ -103,7 +104,8 @@ def export(
     temporary = out.with_name(f'.{out.name}.{os.getpid()}')
     try:
         model = _traced(graph, temporary, size, dynamic, batch, opset)
-        _annotate(model, metadata, None if dynamic else size, batch)
+        kind = 'metric depth' if network.metric else f'relative {network.output}'
+        _annotate(model, metadata, None if dynamic else size, batch, kind)
         _write(model, temporary)
         session = open_session(temporary)
         errors = {checked: parity(graph, session, checked, batch) for checked in sizes}
@@ -166,18 +168,23 @@ def _silence() -> Iterator[None]:
 
 
 def _annotate(
-    model: onnx.ModelProto, metadata: Metadata, size: tuple[int, int] | None, batch: int
+    model: onnx.ModelProto,
+    metadata: Metadata,
+    size: tuple[int, int] | None,
+    batch: int,
+    output: str,
 ) -> None:
-    """Give every output its shape, and the file the metadata and its size, None = any."""
+    """Give every output its shape, and the file the metadata, its size, None = any, and output."""
     import onnx
 
-    for output in model.graph.output:
+    for value in model.graph.output:
         shape = (batch, 1, *(size or ('height', 'width')))
-        output.CopyFrom(
-            onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, shape)
+        value.CopyFrom(
+            onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape)
         )
     text = f'{size[0]}x{size[1]}' if size else ANY_SIZE
-    onnx.helper.set_model_props(model, metadata.to_header() | {SIZE_KEY: text})
+    about = {SIZE_KEY: text, OUTPUT_KEY: output}
+    onnx.helper.set_model_props(model, metadata.to_header() | about)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
@@ -194,7 +201,12 @@ def open_session(path: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # fatal; errors are raised as well
-    return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    except Exception as failure:  # its errors have no other base
+        raise ExportError(
+            f'ONNX Runtime cannot open the graph: {str(failure).strip()}'
+        ) from failure
 
 
 def parity(graph: Graph, session: Any, size: tuple[int, int], batch: int = 1) -> float:
@@ -203,7 +215,9 @@ def parity(graph: Graph, session: Any, size: tuple[int, int], batch: int = 1) ->
 
     Raises ExportError for one above `MOST_ERROR` and where ONNX Runtime fails.
     """
-    inputs = example_inputs(graph.network, size, batch)
+    with torch.random.fork_rng(devices=[]):  # the same input, and verdict, at every call
+        torch.manual_seed(0)
+        inputs = example_inputs(graph.network, size, batch)
     with torch.inference_mode():
         expected = [output.numpy() for output in graph(*inputs.values())]
     where = f'not exported: at {size[0]}x{size[1]} ONNX Runtime'

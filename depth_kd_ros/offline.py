@@ -57,9 +57,10 @@ class BagOptions:
 
 @dataclass
 class Result:
-    """Frames written, and those left out by name with the reason."""
+    """Frames written, those left out by name with the reason, and caveats of the written ones."""
 
     written: int = 0
+    caveats: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
 
@@ -111,6 +112,8 @@ def complete(jobs: Iterator[Job], sinks: list[Sink], steps: Iterator[int], resul
             for sink in sinks:
                 sink(name, done)
             result.written += 1
+            if done.completion.caveat:
+                result.caveats[name] = done.completion.caveat
         next(steps, None)
     for _ in steps:  # clouds without an image: the bar ends full
         pass

@@ -220,6 +220,19 @@ def test_relative_values_that_differ_by_rounding_alone_are_no_line(points):
     assert found.scale.item() == pytest.approx(depth.sum().item() / points, rel=1e-4)
 
 
+def test_points_that_hardly_differ_beside_the_map_are_no_line():
+    """Points 3 % apart in depth and 0.0001 apart in a map from 0 to 2 say nothing of a slope."""
+    relative = torch.linspace(0.01, 2, 400)
+    relative[:2] = torch.tensor([1.0, 1.0001])
+    depth = torch.zeros(400)
+    depth[:2] = torch.tensor([10.0, 10.3])
+    found = fit(picture(relative), picture(depth))
+    assert found.way.item() == Way.RATIO
+    assert found.scale.item() == pytest.approx(20.3 / 2.0001)
+    depth[399] = 20.0
+    assert fit(picture(relative), picture(depth)).way.item() == Way.FITTED
+
+
 @pytest.mark.parametrize('output', ['depth', 'inverse_depth'])
 def test_gradients_are_finite_on_every_way(output):
     relative = torch.tensor([[1.0, 2], [1, 2], [2, 2], [2, 1], [-2, -1], [0, 0]])[:, None, None]

@@ -7,7 +7,7 @@ import logging
 from depth_kd_ros import checkpoint, classical, networks
 from depth_kd_ros.completer import DepthCompleter, NoPointsError
 from depth_kd_ros.geometry import Camera
-from depth_kd_ros.networks import relative
+from depth_kd_ros.networks import mff, relative, two_stage
 from network_inputs import smallest
 from node_harness import AXES, wall
 import numpy as np
@@ -176,3 +176,23 @@ def test_points_that_do_not_tell_the_scale_are_a_caveat_said_once(scene, caplog)
     completer.from_sparse(image, good)
     completer.from_sparse(image, poor)
     assert len(caplog.records) == 2
+
+
+def test_a_network_that_contains_a_relative_one_tells_its_makeshift(tmp_path):
+    config = two_stage.Config('relative_topformer_tiny', width=1 / 16, blocks=(1, 1, 1, 1))
+    path = tmp_path / 'two.safetensors'
+    limits = {'normalisation': ((0.5,) * 3, (0.25,) * 3), 'depth_range_m': (0.5, 80.0)}
+    checkpoint.save(path, two_stage.Network(config), **limits)
+    completer = DepthCompleter(str(path), 'cpu')
+    sparse = np.zeros((32, 48), np.float32)
+    sparse[20, 30] = 7.0
+    done = completer.from_sparse(np.zeros((32, 48, 3), np.uint8), sparse)
+    assert 'scaled roughly, not fitted' in done.caveat
+
+
+def test_a_network_trained_at_half_size_gives_depth_of_the_images_size(tmp_path):
+    path = tmp_path / 'half.safetensors'
+    limits = {'normalisation': ((0.5,) * 3, (0.25,) * 3), 'depth_range_m': (0.5, 80.0)}
+    checkpoint.save(path, mff.Network(mff.Config(upsample=False)), **limits)
+    done = DepthCompleter(str(path), 'cpu')(IMAGE, wall(), CAMERA, T_CAM_LIDAR)
+    assert done.depth.shape == done.sparse_depth.shape == (24, 32)

@@ -138,6 +138,7 @@ def test_file_says_what_it_is(tmp_path, dynamic):
     assert properties == {
         KEY: about(network).to_header()[KEY],
         'depth_kd_ros.size': 'HxW' if dynamic else '32x48',
+        'depth_kd_ros.output': 'metric depth',
     }
     assert json.loads(properties[KEY])['options']['width'] == 1 / 32
     size = ['height', 'width'] if dynamic else [32, 48]
@@ -147,6 +148,13 @@ def test_file_says_what_it_is(tmp_path, dynamic):
     }
     assert shapes['image'] == [1, 3, *size]
     assert shapes['sparse_depth'] == shapes['depth'] == [1, 1, *size]
+
+
+def test_file_of_a_relative_network_says_so(tmp_path):
+    network = networks.build(*networks.presets()['relative_topformer_tiny']).eval()
+    exporting.export(network, about(network), tmp_path / 'a.onnx', (32, 48))
+    properties = {p.key: p.value for p in onnx.load(tmp_path / 'a.onnx').metadata_props}
+    assert properties['depth_kd_ros.output'] == f'relative {network.output}'
 
 
 def test_graph_has_only_the_inputs_that_the_network_reads(tmp_path):
@@ -176,6 +184,7 @@ class Faulty(DepthNetwork):
     def __init__(self, fault):
         super().__init__()
         self.fault, self.weight = fault, nn.Parameter(torch.ones(1))
+        self.config = None
 
     def forward(self, image, sparse_depth=None, features=True):
         made = self.fault(image)

@@ -38,15 +38,15 @@ PRESETS = {
 }
 
 
-def run(*words):
-    """Run `depth_kd models`, which must succeed, and give its stdout and stderr."""
+def run(*words, code=0):
+    """Run `depth_kd models`, which must exit with the code, and give its stdout and stderr."""
     result = CliRunner().invoke(app, ['models', *map(str, words)])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == code, result.output
     return result.stdout, result.stderr
 
 
-def listed(*words):
-    return {entry['name']: entry for entry in json.loads(run('--json', *words)[0])}
+def listed(*words, code=0):
+    return {entry['name']: entry for entry in json.loads(run('--json', *words, code=code)[0])}
 
 
 @pytest.fixture
@@ -127,17 +127,19 @@ def test_a_name_of_both_stands_for_both(weights):
     assert [entry.kind for entry in catalogue.entries(['lspkd_s8'])] == ['network', 'weights']
 
 
-def test_a_damaged_file_is_listed_with_its_error(weights):
+def test_a_damaged_file_is_listed_with_its_error(weights, monkeypatch):
     data = (weights / 'student_8.safetensors').read_bytes()
     (weights / 'cut.safetensors').write_bytes(data[:-1])
     (weights / 'empty.safetensors').touch()
-    out, err = run('student_8', 'cut', 'empty')
+    out, err = run('student_8', 'cut', 'empty', code=2)
     assert out.count('unusable') == 2 and '0.496' in out
     assert 'cut.safetensors: damaged, fetch it again' in err
-    found = listed('student_8', 'cut', 'empty')
+    found = listed('student_8', 'cut', 'empty', code=2)
     assert 'not a safetensors file, or cut off' in found['empty']['error']
     assert found['cut']['params'] is None and found['cut']['gflops'] is None
     assert 'error' not in found['student_8']
+    monkeypatch.setattr(networks, 'presets', lambda: {})
+    assert listed()['cut']['error'] == found['cut']['error']  # not named: no failure
 
 
 # --- latency
@@ -224,5 +226,5 @@ def test_metadata_that_lies_is_refused_and_listed(tmp_path, lies, message):
         CheckpointError, match=r'liar\.safetensors: tensors do not fit.*' + message
     ):
         checkpoint.load(path)
-    _, err = run(path)
+    _, err = run(path, code=2)
     assert 'tensors do not fit the network' in err

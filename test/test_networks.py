@@ -1,4 +1,4 @@
-"""The contract of every network, and the layer facts of each."""
+"""The contract of every network."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_eval_treats_each_sample_of_a_batch_alone(network):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4 * alone.std().item())
 
 
-@pytest.mark.parametrize('size', [(97, 131), (101, 64), (227, 301)])
+@pytest.mark.parametrize('size', [(97, 131), (101, 65), (227, 301)])
 def test_gradients_reach_every_parameter(network, size):
     prediction = network.train()(*inputs(*size, batch=2))
     outputs = [prediction.depth, prediction.confidence, *prediction.features.values()]
@@ -183,6 +183,16 @@ def test_bfloat16_is_within_two_percent(network):
         expected = network(image, sparse).depth
         found = network.bfloat16()(image.bfloat16(), sparse.bfloat16()).depth
     assert relative_error(found, expected) < 0.02
+
+
+def test_channels_last_equals_contiguous_in_float32(network):
+    """In eval mode, with the kernels that a robot runs."""
+    image, sparse = inputs(64, 97, batch=2)
+    with torch.inference_mode():
+        expected = network(image, sparse).depth
+        network.to(memory_format=torch.channels_last)
+        last = [x.contiguous(memory_format=torch.channels_last) for x in (image, sparse)]
+        assert relative_error(network(*last).depth, expected) < 1e-3
 
 
 def test_channels_last_equals_contiguous(network):
@@ -269,6 +279,16 @@ def test_bad_input_is_one_clear_sentence(name, fault, message):
     for needed in network.inputs:
         with pytest.raises(ValueError, match=f'^{needed} .*{message}'):
             network(**faulty(needed, fault))
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_input_of_another_precision_than_the_network_is_told(name, dtype):
+    network = networks.find(name).Network(smallest(name)).eval()
+    image, sparse = inputs(32, 48)
+    with pytest.raises(ValueError, match=f'is {dtype} on cpu, the network torch.float32 on cpu'):
+        network(image.to(dtype), sparse.to(dtype))
+    with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16):
+        assert network(image, sparse).depth.isfinite().all()
 
 
 def test_an_input_that_is_not_read_may_be_left_out(network):

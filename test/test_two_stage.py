@@ -60,13 +60,13 @@ def test_it_is_its_three_steps(output):
     expected = {f'relative.{tap}': x for tap, x in first.features.items()}
     expected |= {f'completion.{tap}': x for tap, x in second.features.items()}
     expected |= {'relative.depth': first.depth, 'aligned': aligned}
-    assert found.features.keys() == {*expected, 'alignment'}
+    assert found.features.keys() == set(expected)
     assert {'relative.E1', 'relative.D3', 'completion.rgb.E1', 'completion.D4'} < expected.keys()
     for tap, feature in expected.items():
         assert torch.equal(found.features[tap], feature), tap
-    assert found.features['alignment'].shape == (2, 3, 1, 1)
+    assert found.alignment.shape == (2, 3, 1, 1)
     for i, part in enumerate(fit):
-        assert torch.equal(found.features['alignment'][:, i, 0, 0], part.float())
+        assert torch.equal(found.alignment[:, i, 0, 0], part.float())
 
 
 @pytest.mark.parametrize('output', relative.OUTPUTS)
@@ -86,11 +86,11 @@ def test_completion_sees_aligned_and_sparse_depth(output, monkeypatch):
     )
     network.completion.lidar.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     with torch.inference_mode():
-        kept = network(image, sparse).features
+        found = network(image, sparse)
     torch.testing.assert_close(seen[0][:1, :1], depth[:1], rtol=1e-3, atol=0)
     assert torch.equal(seen[0][:, 1:], sparse)
-    assert torch.equal(seen[0][:, :1], kept['aligned'])
-    scale, shift, way = kept['alignment'].flatten(1).T
+    assert torch.equal(seen[0][:, :1], found.features['aligned'])
+    scale, shift, way = found.alignment.flatten(1).T
     assert scale.tolist() == pytest.approx([2, 1], rel=1e-3)
     assert shift.tolist() == pytest.approx([6, 0], rel=1e-3)
     assert way.tolist() == [Way.FITTED, Way.NO_POINTS]

@@ -164,6 +164,11 @@ def complete(
             typer.secho(f'left out {name}: {reason}', err=True, fg='yellow')
         if len(result.left_out) > SHOWN:
             typer.secho(f'... and {len(result.left_out) - SHOWN} more', err=True, fg='yellow')
+        if result.caveats:
+            name, caveat = next(iter(result.caveats.items()))
+            typer.secho(
+                f'{len(result.caveats)} frames, first {name}: {caveat}', err=True, fg='yellow'
+            )
         if result.written:
             where = f'{out}/*.{format}' if format != 'mcap' else str(out)
             count = f'{result.written} of {total} frames'

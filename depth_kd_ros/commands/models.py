@@ -76,11 +76,19 @@ def run(
     if json:
         lines = [json_format.dumps(row.to_json()) for row in rows]
         typer.echo('[\n  ' + ',\n  '.join(lines) + '\n]')
+        leave(rows, names)
         return
     where = f'at {size}' + (f' on {measure_on}' if measure else '')
     show(rows, where, measure)
     if not names:
         show_classical()
+    leave(rows, names)
+
+
+def leave(rows: list[Row], names: list[str] | None) -> None:
+    """Exit with 2 where something that was named cannot be used."""
+    if names and any(row.error for row in rows):
+        raise typer.Exit(2)
 
 
 def show(rows: list[Row], where: str, measured: bool) -> None:

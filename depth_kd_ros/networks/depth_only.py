@@ -147,16 +147,10 @@ class Network(DepthNetwork):
         f_s2 = f_r[1] + f_d[1] + self.shared_features[0](f_s1)
         return [f_s1, f_s2, self.shared_features[1](f_s2)]
 
-    def deployable(self) -> Network:
+    def deployed_config(self) -> Config:
         """
-        Return the network at test, without the image decoder; its tensors are this network's own.
+        Leave the image decoder out.
 
         Without sharing the image's features go, too: nothing of them reaches the depth.
         """
-        if not self.config.reconstruction:
-            return self
-        with torch.device('meta'):
-            network = Network(replace(self.config, reconstruction=False))
-        state = self.state_dict()
-        network.load_state_dict({key: state[key] for key in network.state_dict()}, assign=True)
-        return network.train(self.training)
+        return replace(self.config, reconstruction=False)

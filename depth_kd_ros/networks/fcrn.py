@@ -14,7 +14,7 @@ whose half is 114x152, and learns the stretch. At multiples of 32 both are the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
@@ -89,3 +89,7 @@ class Network(DepthNetwork):
         if self.config.upsample:
             depth = resize(depth, image, align_corners=True)
         return Prediction(depth, kept)
+
+    def deployed_config(self) -> Config:
+        """Give depth of the input's size, whatever it was trained at."""
+        return replace(self.config, upsample=True)

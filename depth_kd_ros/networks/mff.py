@@ -10,7 +10,7 @@ parameters ask for three, and the authors' code has them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.mobilenet_v2 import MobileNetV2
@@ -43,7 +43,7 @@ class Config:
         if self.encoder not in ENCODERS:
             raise ValueError(f'encoder = {self.encoder!r}: give one of {", ".join(ENCODERS)}')
         if not isinstance(self.upsample, bool):
-            raise ValueError(f'upsample = {self.upsample!r}: give true or false')
+            raise ValueError(f'upsample = {self.upsample!r}: give True or False')
 
 
 PRESETS = {
@@ -120,3 +120,7 @@ class Network(DepthNetwork):
             kept['D1'] = x
         depth = self.prediction(x)
         return Prediction(resize(depth, image, True) if self.config.upsample else depth, kept)
+
+    def deployed_config(self) -> Config:
+        """Give depth of the input's size, whatever it was trained at."""
+        return replace(self.config, upsample=True)

@@ -12,7 +12,7 @@ follow the encoder's last, those of MFF stay [fit].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
@@ -101,3 +101,7 @@ class Network(DepthNetwork):
         if self.config.upsample:
             depth = resize(depth, image, align_corners=True)
         return Prediction(depth, kept)
+
+    def deployed_config(self) -> Config:
+        """Give depth of the input's size, whatever it was trained at."""
+        return replace(self.config, upsample=True)

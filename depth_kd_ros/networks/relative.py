@@ -65,7 +65,7 @@ class Network(DepthNetwork):
 
     def __init__(self, config: Config):
         super().__init__()
-        self.config = config
+        self.config, self.output = config, config.output
         light = config.encoder in topformer.LAYOUTS
         encoder = topformer.TopFormer if light else resnet.ResNet
         self.encoder = encoder(config.encoder)

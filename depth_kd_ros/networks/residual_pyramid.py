@@ -9,7 +9,7 @@ which prints 258.4 M and 38.7 M parameters; the tests assert 258,400,149 and 38,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
@@ -161,3 +161,7 @@ class Network(DepthNetwork):
             x = layer(x)
             scales.append(x)
         return scales
+
+    def deployed_config(self) -> Config:
+        """Give depth of the input's size, whatever it was trained at."""
+        return replace(self.config, upsample=True)

@@ -22,13 +22,14 @@ class Config:
     """
     Choose the relative network by its preset and its kind of output, and the completion's size.
 
-    `width` and `blocks` are lspkd's.
+    `width`, `blocks` and `confidence` are lspkd's.
     """
 
     relative: str = 'relative_topformer_small'
     relative_output: str = 'inverse_depth'
     width: float = 1 / 8
     blocks: tuple[int, int, int, int] = (2, 2, 2, 2)
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown preset or output and for a size that lspkd refuses."""
@@ -38,7 +39,7 @@ class Config:
         if self.relative_output not in relative.OUTPUTS:
             known = ', '.join(relative.OUTPUTS)
             raise ValueError(f'relative_output = {self.relative_output!r}: give one of {known}')
-        lspkd.Config(self.width, self.blocks)
+        lspkd.Config(self.width, self.blocks, confidence=self.confidence)
 
 
 PRESETS = {'two_stage': Config()}
@@ -49,8 +50,7 @@ class Network(DepthNetwork):
     Complete depth: image (B, 3, H, W), sparse depth (B, 1, H, W) m to depth (B, 1, H, W) m.
 
     Any H and W. Features: those of both networks as `relative.*` and `completion.*`, the relative
-    depth `relative.depth` (B, 1, H, W), `aligned` (B, 1, H, W) m, and `alignment` (B, 3, 1, 1):
-    scale, shift and the `alignment.Way` in which they were found. Gradients reach the relative
+    depth `relative.depth` (B, 1, H, W) and `aligned` (B, 1, H, W) m. Gradients reach the relative
     network through the alignment; to train the completion alone, switch them off in `relative` and
     keep it in eval mode.
     """
@@ -60,7 +60,8 @@ class Network(DepthNetwork):
         self.config = config
         stage = replace(relative.PRESETS[config.relative], output=config.relative_output)
         self.relative = relative.Network(stage)
-        self.completion = lspkd.Network(lspkd.Config(config.width, config.blocks), 2)
+        size = lspkd.Config(config.width, config.blocks, confidence=config.confidence)
+        self.completion = lspkd.Network(size, 2)
 
     def take(self, trained: relative.Network) -> None:
         """
@@ -81,10 +82,11 @@ class Network(DepthNetwork):
         aligned, fit = align(first.depth, sparse_depth, self.config.relative_output)
         depths = torch.cat((aligned.to(sparse_depth.dtype), sparse_depth), 1)  # (B, 2, H, W)
         second = self.completion.complete(image, depths, sparse_depth, features)
+        alignment = torch.stack([x.to(aligned.dtype) for x in fit], 1)[..., None, None]
+        second = second._replace(alignment=alignment)
         if not features:
             return second
         kept = {f'relative.{tap}': feature for tap, feature in first.features.items()}
         kept |= {f'completion.{tap}': feature for tap, feature in second.features.items()}
         kept['relative.depth'], kept['aligned'] = first.depth, aligned
-        kept['alignment'] = torch.stack([x.to(aligned.dtype) for x in fit], 1)[..., None, None]
         return second._replace(features=kept)

@@ -38,6 +38,7 @@ class Diagnostics:
         clock = Clock(clock_type=ClockType.STEADY_TIME)  # also while a bag's clock stands
         self._timer = node.create_timer(PERIOD_S, self._publish, clock=clock)
         self._before: Mapping[str, Any] | None = None
+        self._caveat = ''
 
     def close(self) -> None:
         """Stop publishing."""
@@ -53,7 +54,8 @@ class Diagnostics:
     def frame(
         self, header: Any, seconds: Mapping[str, float], done: Completion, model: Model
     ) -> None:
-        """Publish one frame's status: stamp, model, stage times, points."""
+        """Publish one frame's status: stamp, model, stage times, points, caveat."""
+        self._caveat = done.caveat
         if not self.frame_is_watched:
             return
         values = {
@@ -61,7 +63,8 @@ class Diagnostics:
             'points': int((done.sparse_depth > 0).sum()),
             **{f'{stage}_ms': round(s * 1e3, 3) for stage, s in seconds.items()},
         }  # fmt: skip
-        self._frame.publish(self._status(DiagnosticStatus.OK, 'completed', values))
+        level = DiagnosticStatus.WARN if done.caveat else DiagnosticStatus.OK
+        self._frame.publish(self._status(level, done.caveat or 'completed', values))
 
     def _publish(self) -> None:
         node = self._node
@@ -106,6 +109,8 @@ class Diagnostics:
             fine = came_out or not self._node.outputs.wanted()
             level = DiagnosticStatus.WARN if fine else DiagnosticStatus.ERROR
             return level, 'dropped: ' + ', '.join(f'{n} {reason}' for reason, n in lost.items())
+        if self._caveat:
+            return DiagnosticStatus.WARN, self._caveat
         return DiagnosticStatus.OK, f'{came_out} frames completed in the last second'
 
     def _status(self, level: bytes, text: str, values: Mapping[str, Any]) -> DiagnosticStatus:

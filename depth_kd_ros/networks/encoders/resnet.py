@@ -32,6 +32,8 @@ class BasicBlock(nn.Module):
         self, in_channels: int, channels: int, stride: int = 1, groups: int = 1, width: int = 64
     ):
         super().__init__()
+        if (groups, width) != (1, 64):
+            raise ValueError(f'groups = {groups}, width = {width}: a basic block has 1 and 64')
         self.stride = stride
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)

@@ -7,8 +7,9 @@ returns and pixels where the network is wrong are outliers, so the fit has two p
 
 1. Theil's incomplete method (1950): the points are sorted by relative value, each is paired with
    the one half the list further on, and the slope is the median of the pairs' slopes. A point is
-   in one pair only, so fewer than a quarter of wrong points, however and wherever they are wrong,
-   spoil fewer than half of the pairs. The shift is the median of what remains.
+   in one pair (the middle one of an odd number in two), so fewer than a quarter of wrong points,
+   however and wherever they are wrong, spoil fewer than half of the pairs. The shift is the median
+   of what remains.
 2. Closed-form least squares of the relative error, residual / fitted value, reweighted by Tukey's
    biweight, whose width follows the median error. The relative error is nearly the same in depth
    and in inverse depth: near and far points count alike in both.
@@ -30,6 +31,7 @@ STEPS = 12  # of reweighting: then nothing is left of the start, which jumps wit
 TUKEY = 4.685  # width of the biweight: 95 % efficiency where the noise is Gaussian
 LEAST_NOISE = 1e-3  # as a share of the depth: no LiDAR is better
 LEAST_SPREAD = 1e-5  # of the relative values: standard deviation / root mean square
+LEAST_SHARE = 0.01  # standard deviation of the points' relative values / that of the whole map
 NEAREST_M, FARTHEST_M = 0.1, 200.0  # limits of an aligned depth
 
 
@@ -73,18 +75,19 @@ def fit(relative: Tensor, sparse_depth: Tensor, inverse: bool = False) -> Fit:
     """
     Fit scale * relative + shift to sparse depth (B, 1, H, W) m, 0 = none, or to its inverse.
 
-    Where no line can be fitted - fewer than two points, relative values without spread, a scale
-    that would not be positive - the scale is the ratio of the sums and the shift 0. If, besides,
-    not all these relative values are positive, the scale is 0 and the shift the targets' mean.
-    Without any point they are 1 and 0. Gradients flow through the last least squares alone: an
-    affine change of all relative values has none. Computed in float32 at least.
+    Where no line can be fitted - fewer than two points, relative values that hardly differ beside
+    those of the whole map, a scale that would not be positive - the scale is the ratio of the sums
+    and the shift 0. If, besides, not all these relative values are positive, the scale is 0 and
+    the shift the targets' mean. Without any point they are 1 and 0. Gradients flow through the
+    last least squares alone: an affine change of all relative values has none. Computed in float32
+    at least.
     """
     x, y, valid = _points(relative, sparse_depth)
     y = 1 / y if inverse else y
     with torch.no_grad():
         weight = _weights(x, y, valid)
     scale, shift = line(x, y, weight)
-    fitted = scale > 0
+    fitted = (scale > 0) & (_spread(x, valid) > LEAST_SHARE * _spread(relative.flatten(1).to(x)))
     count, sum_x, sum_y = ((valid * z).sum(1, keepdim=True) for z in (torch.ones_like(x), x, y))
     positive = ((x > 0) | ~valid).all(1, keepdim=True) & (count > 0)
     ratio = sum_y / torch.where(positive, sum_x, 1)
@@ -108,7 +111,8 @@ def _points(relative: Tensor, sparse_depth: Tensor) -> tuple[Tensor, Tensor, Ten
     rank = (y > 0).cumsum(1, dtype=torch.float32)
     every = POINTS / rank[:, -1:].clamp(min=POINTS)
     place = (rank * every).ceil().clamp(max=POINTS)  # 1 .. POINTS
-    first = place.diff(dim=1, prepend=torch.zeros_like(place[:, :1])) > 0
+    before = torch.cat((torch.zeros_like(place[:, :1]), place[:, :-1]), 1)
+    first = place > before
     place = torch.where(first, place, 0).long()
     pixel = torch.arange(x.shape[1], device=x.device).expand_as(place)
     taken = torch.full_like(place[:, :1], -1).repeat(1, POINTS + 1)
@@ -142,6 +146,14 @@ def _weights(x: Tensor, y: Tensor, valid: Tensor) -> Tensor:
         noise = (1.4826 * _median(error, valid)).clamp(min=LEAST_NOISE)
         weight = valid * ((1 - (error / (TUKEY * noise)) ** 2).clamp(min=0) / value) ** 2
     return weight
+
+
+def _spread(values: Tensor, among: Tensor | None = None) -> Tensor:
+    """Give the standard deviation (B, 1) of the values (B, N), or of those that are `among`."""
+    weight = torch.ones_like(values) if among is None else among.to(values)
+    total = weight.sum(1, keepdim=True).clamp(min=1)
+    mean = (weight * values).sum(1, keepdim=True) / total
+    return ((weight * (values - mean) ** 2).sum(1, keepdim=True) / total).sqrt()
 
 
 def line(x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

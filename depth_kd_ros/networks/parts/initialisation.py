@@ -14,7 +14,8 @@ def initialise(network: nn.Module, slope: float = 0.0) -> None:
     Draw weights so that activations keep their variance (He et al. 2015); biases are 0.
 
     `slope` is that of the leaky ReLU which follows. A deconvolution's fan-in is what torch calls
-    its fan-out, because its weight is stored as (in, out, k, k).
+    its fan-out, because its weight is stored as (in, out, k, k); one of stride s divides the
+    variance by s^2, which its batch norm undoes.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
