@@ -50,7 +50,7 @@ setup(
         # colcon runs pytest only when it finds it here.
         'test': ['pytest>=6.2', 'scipy>=1.8'],
         # `depth_kd export`, with its parity check.
-        'export': ['onnx>=1.15', 'onnxruntime>=1.17', 'onnxscript>=0.1'],
+        'export': ['onnx>=1.15', 'onnxruntime>=1.17'],
         # Offline training: recipes and the NYU data set.
         'training': ['h5py>=3', 'pydantic>=2'],
         # Monocular teachers of Hugging Face transformers.
