@@ -94,7 +94,7 @@ def test_mff_rejects_an_unknown_encoder(encoder):
 
 @pytest.mark.parametrize('upsample', [0, 1, 'yes', None])
 def test_mff_rejects_an_upsample_that_is_no_bool(upsample):
-    with pytest.raises(ValueError, match=r"'mff': upsample = .* give true or false"):
+    with pytest.raises(ValueError, match=r"'mff': upsample = .* give True or False"):
         networks.build('mff', {'upsample': upsample})
 
 

@@ -269,3 +269,12 @@ def test_encoder_of_a_network():
         without = lspkd.Network(lspkd.PRESETS['lspkd_s8'])
     with pytest.raises(ValueError, match=r"'lspkd' has no encoder .*leave encoder_weights out"):
         encoder_of(without)
+
+
+@pytest.mark.parametrize('odd', [lambda t: t.to_sparse(), lambda t: t.to('meta')])
+def test_tensors_without_plain_values_are_refused(tmp_path, odd):
+    encoder = ResNet('resnet18')
+    path = tmp_path / 'odd.pth'
+    torch.save({name: odd(tensor) for name, tensor in encoder.state_dict().items()}, path)
+    with pytest.raises(ValueError, match=r'odd\.pth: no plain tensors: .*conv1\.weight'):
+        load_encoder_weights(encoder, path)

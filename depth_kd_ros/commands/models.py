@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from depth_kd_ros.catalogue import Row
     from rich.table import Table
 
+WIDE = 200  # columns where nobody's terminal sets a limit
 HELP = """
 List networks, weights and classical models with parameters, GFLOPs and, on request, latency.
 
@@ -105,9 +106,12 @@ def show(rows: list[Row], where: str, measured: bool) -> None:
         else:
             about = row.network or 'unusable', row.hash or '-', number(row.megabytes, 1)
             weights.add_row(row.entry.name, *about, *costs)
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe: nothing need be cut off
+        console = Console(width=WIDE)
     for filled in (networks, weights):
         if filled.row_count:
-            Console().print(filled)
+            console.print(filled)
     for row in rows:
         if row.error:
             typer.secho(f'{row.entry.name}: {row.error}', err=True, fg='red')

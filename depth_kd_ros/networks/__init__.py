@@ -9,7 +9,8 @@ A network's file holds
 - `Network(config)`: a `base.DepthNetwork` with the attribute `config`. Called with the normalised
   image (B, 3, H, W) and the sparse depth (B, 1, H, W) in metres, 0 = none, it returns a
   `Prediction`; called with `features=False` as well, one without features, in less memory. It
-  takes any H and W and reads only what its `inputs` name.
+  takes any H and W and reads only what its `inputs` name. (In training, batch norm needs more
+  than one value per channel: a batch of 2, or an image larger than the network's coarsest scale.)
 
 This module itself imports no torch, so names and options can be listed and checked at once.
 """

@@ -72,6 +72,9 @@ def load_encoder_weights(encoder: nn.Module, path: str | Path) -> Report:
     tensors = {name: entry for name, entry in entries.items() if isinstance(entry, Tensor)}
     if not tensors:
         raise ValueError(f'{path}: holds no named tensors; give a state dict')
+    odd = [n for n, t in tensors.items() if t.layout != torch.strided or t.device.type == 'meta']
+    if odd:
+        raise ValueError(f'{path}: no plain tensors: {_listed(odd, ", ")}. Save dense values')
     own = encoder.state_dict()
     absent = tuple(n for n in own if n not in tensors and n.rpartition('.')[2] == COUNTER)
     faults = _faults({n: tensor for n, tensor in own.items() if n not in absent}, tensors)
