@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 import hashlib
-import os
 from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
-from depth_kd_ros import networks
+from depth_kd_ros import files, networks
 from depth_kd_ros.metadata import CheckpointError, Metadata, Normalisation, parse, read_metadata
 from depth_kd_ros.plugins import unknown
 
@@ -95,20 +94,7 @@ def save(
         raise CheckpointError(f'{path}: cannot write this metadata: {error}') from error
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     _check_finite(path, tensors)
-    _replace(path, safetensors.torch.save(tensors, header))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write to a neighbouring file, then rename it: readers see the old file or the new one."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with temporary.open('wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.replace(path, safetensors.torch.save(tensors, header))
 
 
 def load(path: str | Path, device: str | torch.device = 'cpu') -> Checkpoint:

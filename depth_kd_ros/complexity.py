@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import itertools
 
 from depth_kd_ros.example_inputs import example_inputs
-from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_ros.networks.base import DepthNetwork, Prediction, UNREAD
 import torch
 from torch import nn, Tensor
 from torch.func import functional_call
@@ -38,8 +38,7 @@ def shapes(network: DepthNetwork, size: tuple[int, int], features: bool = True) 
     """Predict at the size (H, W) on the meta device, whatever device the network is on."""
     tensors = itertools.chain(network.named_parameters(), network.named_buffers())
     state = {name: tensor.to('meta') for name, tensor in tensors}
-    unread: dict[str, Tensor | None] = {'image': None, 'sparse_depth': None}
-    given = unread | example_inputs(network, size, device='meta')
+    given = UNREAD | example_inputs(network, size, device='meta')
     with torch.no_grad():
         return functional_call(network, state, (), {**given, 'features': features})
 

@@ -18,7 +18,7 @@ import warnings
 from depth_kd_ros.example_inputs import example_inputs
 from depth_kd_ros.latency import median_ms
 from depth_kd_ros.metadata import Metadata
-from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_ros.networks.base import DepthNetwork, Prediction, UNREAD
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -54,8 +54,7 @@ class Graph(nn.Module):
         self.network = network
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        unread = {'image': None, 'sparse_depth': None}
-        given = unread | dict(zip(self.network.inputs, inputs, strict=True))
+        given = UNREAD | dict(zip(self.network.inputs, inputs, strict=True))
         prediction: Prediction = self.network(**given, features=False)
         outputs = (prediction.depth, prediction.confidence)
         return tuple(output for output in outputs if output is not None)

@@ -7,7 +7,7 @@ import statistics
 import time
 
 from depth_kd_ros.example_inputs import example_inputs
-from depth_kd_ros.networks.base import DepthNetwork
+from depth_kd_ros.networks.base import DepthNetwork, UNREAD
 import torch
 
 FEWEST_RUNS, ENOUGH_S, MOST_S = 5, 1.0, 10.0
@@ -35,7 +35,7 @@ def median_ms(run: Callable[[], object]) -> float:
 def network_ms(network: DepthNetwork, size: tuple[int, int]) -> float:
     """Give the median latency in ms of one image of the size (H, W), on the network's device."""
     device = next(network.parameters()).device
-    given = {'image': None, 'sparse_depth': None} | example_inputs(network, size, device=device)
+    given = UNREAD | example_inputs(network, size, device=device)
 
     def run() -> None:
         network(**given, features=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batch_norms import normalise
 from depth_kd_ros import checkpoint, networks
 from depth_kd_ros.networks import depth_only
 from network_inputs import inputs, on_meta, parameters
@@ -198,8 +199,7 @@ def functional_depth_only(state, sparse, image_branch, sharing):
     """Run the network with functions only; give the depth and, if there is one, the image."""
 
     def norm(x, key):
-        stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-        return F.relu(F.batch_norm(x, *stats, training=False))
+        return F.relu(normalise(state, x, key))
 
     def up(x, key):  # a deconvolution as a convolution of the input, spread out by zeros
         weight = state[f'{key}.0.weight'].flip(2, 3).transpose(0, 1)

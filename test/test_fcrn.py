@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from batch_norms import normalise, randomise
 from depth_kd_ros import networks
 from depth_kd_ros.networks import fcrn
 from depth_kd_ros.networks.parts.up_projection import UpProjection
 from network_inputs import inputs, on_meta, parameters
 import pytest
 import torch
-from torch import nn
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -106,20 +106,6 @@ def test_fcrn_without_upsampling_gives_half_the_size():
 # --- an independent second writing, from the papers' layers
 
 
-def randomise_norms(module):
-    """Make no norm the identity."""
-    for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
-        for x in (norm.running_mean, norm.bias.data):
-            x.copy_(0.3 * torch.randn_like(x))
-        for x in (norm.running_var, norm.weight.data):
-            x.copy_(0.7 + 0.6 * torch.rand_like(x))
-
-
-def norm(x, state, key, channels=slice(None)):
-    stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-    return F.batch_norm(x, *(s[channels] for s in stats), training=False)
-
-
 def unpooled(x, size):
     """Put each value at the top left of a 2x2 cell of zeros."""
     cells = x.new_zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
@@ -133,18 +119,18 @@ def functional_up_projection(state, key, x, size):
     kernels = state[f'{key}project.0.weight'].transpose(0, 1).flip(2, 3)
     n = len(kernels) // 2
     branch, shortcut = (
-        norm(F.conv2d(x, kernels[part], padding=2), state, f'{key}project.1', part)
+        normalise(state, F.conv2d(x, kernels[part], padding=2), f'{key}project.1', part)
         for part in (slice(0, n), slice(n, 2 * n))
     )
     branch = F.conv2d(F.relu(branch), state[f'{key}refine.0.weight'], padding=1)
-    return F.relu(norm(branch, state, f'{key}refine.1') + shortcut)
+    return F.relu(normalise(state, branch, f'{key}refine.1') + shortcut)
 
 
 @pytest.mark.parametrize('size', [(8, 12), (7, 12), (8, 11), (7, 11)])
 def test_deconvolution_equals_unpooling_and_convolution(size):
     torch.manual_seed(0)
     up = UpProjection(5, 3, unpool=True).eval().double()
-    randomise_norms(up)
+    randomise(up)
     x = torch.randn(2, 5, 4, 6, dtype=torch.float64)
     with torch.no_grad():
         found = up(x, torch.empty(1, 1, *size))
@@ -157,12 +143,12 @@ def test_deconvolution_equals_unpooling_and_convolution(size):
 def test_fcrn_equals_its_functional_twin(size, upsample):
     torch.manual_seed(2)
     network = fcrn.Network(fcrn.Config('resnet18', upsample)).eval().double()
-    randomise_norms(network)
+    randomise(network)
     state = network.state_dict()
     image = torch.randn(2, 3, *size, dtype=torch.float64)
     with torch.no_grad():
         *skips, x = network.encoder(image)
-        x = norm(F.conv2d(x, state['conv2.0.weight']), state, 'conv2.1')  # no ReLU
+        x = normalise(state, F.conv2d(x, state['conv2.0.weight']), 'conv2.1')  # no ReLU
         sizes = [tuple(skip.shape[2:]) for skip in reversed(skips)]
         for i, s in enumerate([*sizes, tuple((n + 1) // 2 for n in size)]):
             x = functional_up_projection(state, f'up.{i}.', x, s)

@@ -6,6 +6,7 @@ from pathlib import Path
 import subprocess
 import sys
 
+from batch_norms import normalise
 from depth_kd_ros import networks
 from depth_kd_ros.networks import lspkd
 from network_inputs import inputs, on_meta, parameters
@@ -156,8 +157,7 @@ def functional_lspkd(state, blocks, image, sparse):
     """Run lspkd with functions only, with strided shortcuts and output padding from the sizes."""
 
     def norm(x, key):
-        stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-        return F.batch_norm(x, *stats, training=False)
+        return normalise(state, x, key)
 
     def block(x, key, stride):
         y = F.conv2d(x, state[f'{key}.conv1.weight'], stride=stride, padding=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batch_norms import normalise, randomise
 from depth_kd_ros import networks
 from depth_kd_ros.networks import mff
 from depth_kd_ros.networks.encoders.mobilenet_v2 import MobileNetV2
@@ -13,19 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 import torchvision_tables
 
 CHANNELS = {'mff_mobilenet_v2': (24, 32, 96, 160), 'mff_resnet34': (64, 128, 256, 512)}
-
-
-def shuffle_norms(network):
-    """Give batch norms weights, biases and statistics that are not the identity's."""
-    for key, value in network.state_dict().items():
-        if value.dim() == 1 and value.is_floating_point():
-            low = 0.5 if key.endswith(('var', 'weight')) else -0.5
-            value.copy_(low + torch.rand_like(value))
-
-
-def norm(state, x, key):
-    stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-    return F.batch_norm(x, *stats, training=False)
 
 
 # --- MobileNet-V2
@@ -51,19 +39,19 @@ def test_mobilenet_starts_with_its_activations_variance_kept():
 
 def functional_mobilenet(state, x):
     """Run MobileNet-V2 with functions only: strides where channels become 24, 32, 64 and 160."""
-    x = norm(state, F.conv2d(x, state['features.0.0.weight'], None, 2, 1), 'features.0.1')
+    x = normalise(state, F.conv2d(x, state['features.0.0.weight'], None, 2, 1), 'features.0.1')
     x = x.clamp(0, 6)
     outputs = []
     for layer in range(1, 17):
         y, key = x, f'features.{layer}.conv'
         depthwise = 0 if layer == 1 else 1
         if layer > 1:
-            y = norm(state, F.conv2d(y, state[f'{key}.0.0.weight']), f'{key}.0.1').clamp(0, 6)
+            y = normalise(state, F.conv2d(y, state[f'{key}.0.0.weight']), f'{key}.0.1').clamp(0, 6)
         weight, stride = state[f'{key}.{depthwise}.0.weight'], 2 if layer in (2, 4, 7, 14) else 1
         y = F.conv2d(y, weight, None, stride, 1, groups=len(weight))
-        y = norm(state, y, f'{key}.{depthwise}.1').clamp(0, 6)
+        y = normalise(state, y, f'{key}.{depthwise}.1').clamp(0, 6)
         y = F.conv2d(y, state[f'{key}.{depthwise + 1}.weight'])
-        y = norm(state, y, f'{key}.{depthwise + 2}')
+        y = normalise(state, y, f'{key}.{depthwise + 2}')
         x = x + y if x.shape == y.shape else y
         if layer in (3, 6, 13, 16):  # the next one halves the size, or is not there
             outputs.append(x)
@@ -74,7 +62,7 @@ def functional_mobilenet(state, x):
 def test_mobilenet_equals_its_functional_twin(size):
     torch.manual_seed(0)
     encoder = MobileNetV2().double().eval()
-    shuffle_norms(encoder)
+    randomise(encoder)
     x = torch.randn(2, 3, *size, dtype=torch.double)
     with torch.no_grad():
         found, expected = encoder(x), functional_mobilenet(encoder.state_dict(), x)
@@ -159,10 +147,12 @@ def functional_head(state, scales, size):
         x = F.conv2d(
             scale * weight[:, :, None, None], state[f'{key}.compress.0.weight'], padding=2
         )
-        joined.append(upsampled(norm(state, x, f'{key}.compress.1').clamp_min(0), half))
+        joined.append(upsampled(normalise(state, x, f'{key}.compress.1').clamp_min(0), half))
     x = torch.cat(joined, 1)
     for key in ('fusion', 'refinement'):
-        x = norm(state, F.conv2d(x, state[f'{key}.0.weight'], padding=2), f'{key}.1').clamp_min(0)
+        x = normalise(
+            state, F.conv2d(x, state[f'{key}.0.weight'], padding=2), f'{key}.1'
+        ).clamp_min(0)
     depth = F.conv2d(x, state['prediction.weight'], state['prediction.bias'], padding=2)
     return depth, upsampled(depth, size)
 
@@ -172,9 +162,9 @@ def test_mff_equals_its_functional_twin(preset):
     torch.manual_seed(1)
     config = mff.PRESETS[preset]
     network = mff.Network(config).double().eval()
-    shuffle_norms(network.compressions)
-    shuffle_norms(network.fusion)
-    shuffle_norms(network.refinement)
+    randomise(network.compressions)
+    randomise(network.fusion)
+    randomise(network.refinement)
     small = mff.Network(mff.Config(config.encoder, upsample=False)).double().eval()
     small.load_state_dict(network.state_dict())
     for size in ((64, 96), (45, 71)):

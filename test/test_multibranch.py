@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from batch_norms import normalise, randomise
 from depth_kd_ros import networks
 from depth_kd_ros.networks import multibranch
 from depth_kd_ros.networks.parts.up_projection import UpProjection
 from network_inputs import inputs, on_meta, parameters
 import pytest
 import torch
-from torch import nn
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -110,20 +110,6 @@ def test_multibranch_without_upsampling_gives_half_the_size():
 # --- an independent second writing, from the paper's layers
 
 
-def randomise_norms(module):
-    """Make no norm the identity."""
-    for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
-        for x in (norm.running_mean, norm.bias.data):
-            x.copy_(0.3 * torch.randn_like(x))
-        for x in (norm.running_var, norm.weight.data):
-            x.copy_(0.7 + 0.6 * torch.rand_like(x))
-
-
-def norm(x, state, key, channels=slice(None)):
-    stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-    return F.batch_norm(x, *(s[channels] for s in stats), training=False)
-
-
 def hats(n, out):
     """Weigh n values (out, n) for each of out positions from the first to the last."""
     position = torch.linspace(0, n - 1, out, dtype=torch.float64)
@@ -141,18 +127,18 @@ def functional_up_projection(state, key, x, size):
     kernels = state[f'{key}project.0.weight']
     n = len(kernels) // 2
     branch, shortcut = (
-        norm(F.conv2d(x, kernels[part], padding=2), state, f'{key}project.1', part)
+        normalise(state, F.conv2d(x, kernels[part], padding=2), f'{key}project.1', part)
         for part in (slice(0, n), slice(n, 2 * n))
     )
     branch = F.conv2d(F.relu(branch), state[f'{key}refine.0.weight'], padding=1)
-    return F.relu(norm(branch, state, f'{key}refine.1') + shortcut)
+    return F.relu(normalise(state, branch, f'{key}refine.1') + shortcut)
 
 
 @pytest.mark.parametrize('size', [(8, 12), (7, 11), (19, 6), (3, 5), (1, 1)])
 def test_up_projection_resamples_to_any_size(size):
     torch.manual_seed(0)
     up = UpProjection(5, 3).eval().double()
-    randomise_norms(up)
+    randomise(up)
     x = torch.randn(2, 5, 4, 6, dtype=torch.float64)
     with torch.no_grad():
         found = up(x, torch.empty(1, 1, *size))
@@ -165,7 +151,8 @@ def functional_multibranch(state, encoded, size):
 
     def layer(x, key):
         weight = state[f'{key}.0.weight']
-        return F.relu(norm(F.conv2d(x, weight, padding=weight.shape[-1] // 2), state, f'{key}.1'))
+        x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+        return F.relu(normalise(state, x, f'{key}.1'))
 
     e1, e2, e3, e4 = encoded
     half = tuple((n + 1) // 2 for n in size)
@@ -185,7 +172,7 @@ def functional_multibranch(state, encoded, size):
 def test_multibranch_equals_its_functional_twin(size, upsample):
     torch.manual_seed(2)
     network = multibranch.Network(multibranch.Config('resnet18', upsample)).eval().double()
-    randomise_norms(network)
+    randomise(network)
     image = torch.randn(2, 3, *size, dtype=torch.float64)
     with torch.no_grad():
         expected = functional_multibranch(network.state_dict(), network.encoder(image), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batch_norms import normalise
 from depth_kd_ros import networks
 from depth_kd_ros.networks import relative
 from depth_kd_ros.networks.parts.fusion_decoder import FusionDecoder
@@ -150,8 +151,7 @@ def functional_decoder(state, skips, size):
         return F.conv2d(x, state[f'{key}.weight'], state[f'{key}.bias'], padding=1)
 
     def norm(key, x):
-        stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-        return F.batch_norm(x, *stats, training=False)
+        return normalise(state, x, key)
 
     def ftb(key, x):
         x = conv(f'{key}.conv1', x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from batch_norms import normalise
 from depth_kd_ros import networks
 from depth_kd_ros.networks import residual_pyramid
 from network_inputs import inputs, on_meta, parameters
@@ -173,8 +174,7 @@ def functional_pyramid(state, encoded):
     """Run the decoder with functions only: E1 .. E5 to D1 .. D5 by name."""
 
     def norm(x, key):
-        stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-        return F.batch_norm(x, *stats, training=False)
+        return normalise(state, x, key)
 
     def conv(x, key):
         weight = state[f'{key}.weight']

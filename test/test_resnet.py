@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
+from batch_norms import normalise, randomise
 from depth_kd_ros.networks.encoders.resnet import BasicBlock, Bottleneck, LAYOUTS, ResNet, stage
 from network_inputs import parameters
 import pytest
 import torch
 import torch.nn.functional as F
 import torchvision_tables
-
-
-def shuffle_norms(network):
-    """Give batch norms weights, biases and statistics that are not the identity's."""
-    for key, value in network.state_dict().items():
-        if value.dim() == 1 and value.is_floating_point():
-            low = 0.5 if key.endswith(('var', 'weight')) else -0.5
-            value.copy_(low + torch.rand_like(value))
-
-
-def norm(state, x, key):
-    stats = (state[f'{key}.{n}'] for n in ('running_mean', 'running_var', 'weight', 'bias'))
-    return F.batch_norm(x, *stats, training=False)
 
 
 def functional_block(state, x, key, stride, groups=1):
@@ -36,17 +24,19 @@ def functional_block(state, x, key, stride, groups=1):
             padding=weight.shape[2] // 2,
             groups=groups if bottleneck and n == 2 else 1,
         )
-        y = norm(state, y, f'{key}bn{n}')
+        y = normalise(state, y, f'{key}bn{n}')
         y = y if n == (3 if bottleneck else 2) else y.clamp_min(0)
     if f'{key}downsample.0.weight' in state:
         x = F.conv2d(x, state[f'{key}downsample.0.weight'], stride=stride)
-        x = norm(state, x, f'{key}downsample.1')
+        x = normalise(state, x, f'{key}downsample.1')
     return (x + y).clamp_min(0)
 
 
 def functional_resnet(state, blocks, x):
     """Run a ResNet with functions only, its stride in the strided convolutions themselves."""
-    x = norm(state, F.conv2d(x, state['conv1.weight'], stride=2, padding=3), 'bn1').clamp_min(0)
+    x = normalise(state, F.conv2d(x, state['conv1.weight'], stride=2, padding=3), 'bn1').clamp_min(
+        0
+    )
     x = F.max_pool2d(F.pad(x, (1, 1, 1, 1)), 3, 2)  # what is padded is 0, and no input is less
     outputs = []
     for layer, count in enumerate(blocks, start=1):
@@ -75,7 +65,7 @@ def test_bottleneck_equals_its_functional_twin(stride, groups, width):
     torch.manual_seed(0)
     layer = stage(12, 16, 2, stride, Bottleneck, groups, width).double().eval()
     assert layer[0].conv2.weight.shape == (16 * width // 64 * groups, 16 * width // 64, 3, 3)
-    shuffle_norms(layer)
+    randomise(layer)
     x = torch.randn(2, 12, 9, 14, dtype=torch.double)
     with torch.no_grad():
         expected = functional_block(layer.state_dict(), x, '0.', stride, groups)
@@ -132,7 +122,7 @@ def test_resnet_outputs_are_rounded_up(name):
 def test_resnet_equals_its_functional_twin(name):
     torch.manual_seed(0)
     encoder = ResNet(name).double().eval()
-    shuffle_norms(encoder)
+    randomise(encoder)
     blocks = {'resnet18': (2, 2, 2, 2), 'resnet50': (3, 4, 6, 3)}[name]
     for size in ((32, 64), (45, 71)):
         x = torch.randn(2, 3, *size, dtype=torch.double)

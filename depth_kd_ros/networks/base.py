@@ -8,6 +8,7 @@ import torch
 from torch import nn, Tensor
 
 CHANNELS = {'image': 3, 'sparse_depth': 1}
+UNREAD: dict[str, Tensor | None] = dict.fromkeys(CHANNELS)  # what a network does not read
 
 
 class Prediction(NamedTuple):

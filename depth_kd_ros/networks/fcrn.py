@@ -14,12 +14,12 @@ whose half is 114x152, and learns the stretch. At multiples of 32 both are the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_ros.networks.base import Prediction
 from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
 from depth_kd_ros.networks.parts.initialisation import initialise, start_at
-from depth_kd_ros.networks.parts.sizes import resize
+from depth_kd_ros.networks.parts.monocular import check_choices, MonocularNetwork
 from depth_kd_ros.networks.parts.up_projection import UpProjection
 from torch import nn, Tensor
 
@@ -33,10 +33,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an encoder that is not there and a value that is not a boolean."""
-        if self.encoder not in tuple(LAYOUTS):
-            raise ValueError(f'encoder = {self.encoder!r}: give one of {", ".join(LAYOUTS)}')
-        if type(self.upsample) is not bool:
-            raise ValueError(f'upsample = {self.upsample!r}: give True or False')
+        check_choices(self.encoder, LAYOUTS, self.upsample)
 
 
 PRESETS = {
@@ -45,15 +42,13 @@ PRESETS = {
 }
 
 
-class Network(DepthNetwork):
+class Network(MonocularNetwork):
     """
     Predict depth: image (B, 3, H, W) to depth (B, 1, H, W) m, or ceil(H/2) x ceil(W/2).
 
     Any H and W. Features: `E1` (1/4) .. `E4` (1/32), the outputs of the encoder's layers; `D0`
     (1/32), the halved channels; `D1` (1/16) .. `D4` (1/2), the outputs of the up-projections.
     """
-
-    inputs = ('image',)
 
     def __init__(self, config: Config):
         super().__init__()
@@ -86,10 +81,4 @@ class Network(DepthNetwork):
             if features:
                 kept[f'D{i}'] = x
         depth = self.conv3(x)  # (B, 1, H/2, W/2)
-        if self.config.upsample:
-            depth = resize(depth, image, align_corners=True)
-        return Prediction(depth, kept)
-
-    def deployed_config(self) -> Config:
-        """Give depth of the input's size, whatever it was trained at."""
-        return replace(self.config, upsample=True)
+        return Prediction(self.sized(depth, image), kept)

@@ -10,14 +10,14 @@ parameters ask for three, and the authors' code has them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_ros.networks.base import Prediction
 from depth_kd_ros.networks.encoders.mobilenet_v2 import MobileNetV2
 from depth_kd_ros.networks.encoders.resnet import ResNet
 from depth_kd_ros.networks.parts.convolution import convolution
 from depth_kd_ros.networks.parts.initialisation import initialise, start_at
-from depth_kd_ros.networks.parts.sizes import resize
+from depth_kd_ros.networks.parts.monocular import check_choices, MonocularNetwork
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
@@ -40,10 +40,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an encoder that is not known and an `upsample` that is no bool."""
-        if self.encoder not in ENCODERS:
-            raise ValueError(f'encoder = {self.encoder!r}: give one of {", ".join(ENCODERS)}')
-        if not isinstance(self.upsample, bool):
-            raise ValueError(f'upsample = {self.upsample!r}: give True or False')
+        check_choices(self.encoder, ENCODERS, self.upsample)
 
 
 PRESETS = {
@@ -72,7 +69,7 @@ class Compression(nn.Module):
         return self.compress(x * weight)
 
 
-class Network(DepthNetwork):
+class Network(MonocularNetwork):
     """
     Estimate depth from one image: (B, 3, H, W) to depth (B, 1, H, W) m, of any H and W.
 
@@ -80,8 +77,6 @@ class Network(DepthNetwork):
     `FFC1` .. `FFC4`, the same compressed, before they are upsampled; `D0` and `D1`, the outputs
     of the first two convolutions of the joined features, at 1/2.
     """
-
-    inputs = ('image',)
 
     def __init__(self, config: Config):
         super().__init__()
@@ -118,9 +113,4 @@ class Network(DepthNetwork):
         x = self.refinement(x)
         if features:
             kept['D1'] = x
-        depth = self.prediction(x)
-        return Prediction(resize(depth, image, True) if self.config.upsample else depth, kept)
-
-    def deployed_config(self) -> Config:
-        """Give depth of the input's size, whatever it was trained at."""
-        return replace(self.config, upsample=True)
+        return Prediction(self.sized(self.prediction(x), image), kept)

@@ -9,13 +9,14 @@ which prints 258.4 M and 38.7 M parameters; the tests assert 258,400,149 and 38,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_ros.networks.encoders.resnet import LAYOUTS, ResNet
+from depth_kd_ros.networks.base import Prediction
+from depth_kd_ros.networks.encoders.resnet import LAYOUTS, outputs, ResNet
 from depth_kd_ros.networks.encoders.senet import SENet154
 from depth_kd_ros.networks.parts.convolution import convolution
 from depth_kd_ros.networks.parts.initialisation import initialise
+from depth_kd_ros.networks.parts.monocular import check_choices, MonocularNetwork
 from depth_kd_ros.networks.parts.sizes import resize
 from depth_kd_ros.networks.parts.up_projection import UpProjection
 import torch
@@ -44,8 +45,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the encoder is known and all channels are whole numbers."""
-        if self.encoder not in ENCODERS:
-            raise ValueError(f'encoder = {self.encoder!r}: give one of {", ".join(ENCODERS)}')
+        check_choices(self.encoder, ENCODERS, self.upsample)
         # A refinement has half of its level's fused channels.
         for key, value, unit in (
             ('projected', self.projected, FINEST),
@@ -53,8 +53,6 @@ class Config:
         ):
             if type(value) is not int or value <= 0 or value % unit:
                 raise ValueError(f'{key} = {value!r}: give a positive multiple of {unit}')
-        if type(self.upsample) is not bool:
-            raise ValueError(f'upsample = {self.upsample!r}: give True or False')
 
 
 PRESETS = {
@@ -96,7 +94,7 @@ class Refinement(nn.Module):
         return depth + self.layers(depth)
 
 
-class Network(DepthNetwork):
+class Network(MonocularNetwork):
     """
     Estimate depth: image (B, 3, H, W) to depth (B, 1, H, W) m.
 
@@ -104,8 +102,6 @@ class Network(DepthNetwork):
     the input's size to 5 at a 32nd, rounded up: `E1` .. `E5` of the encoder, `F1` .. `F5` fused
     and `D1` .. `D5`, the depth of each level in metres. The paper's loss is on all five depths.
     """
-
-    inputs = ('image',)
 
     def __init__(self, config: Config):
         super().__init__()
@@ -148,20 +144,9 @@ class Network(DepthNetwork):
             depth = self.refinements[i](x + resize(depth, x, align_corners=True))
             if features:
                 kept.update({f'E{i + 1}': scales[i], f'F{i + 1}': fused, f'D{i + 1}': depth})
-        if self.config.upsample:
-            depth = resize(depth, image, align_corners=True)
-        return Prediction(depth, kept)
+        return Prediction(self.sized(depth, image), kept)
 
     def scales(self, image: Tensor) -> list[Tensor]:
         """Encode (B, 3, H, W) into E1 .. E5, at 1/2 .. 1/32."""
-        encoder = self.encoder
-        scales = [encoder.stem(image)]
-        x = encoder.maxpool(scales[0])
-        for layer in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4):
-            x = layer(x)
-            scales.append(x)
-        return scales
-
-    def deployed_config(self) -> Config:
-        """Give depth of the input's size, whatever it was trained at."""
-        return replace(self.config, upsample=True)
+        stem = self.encoder.stem(image)
+        return [stem, *outputs(self.encoder, self.encoder.maxpool(stem))]

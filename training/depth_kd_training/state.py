@@ -8,10 +8,10 @@ equal. The file appears complete or not at all.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from depth_kd_ros import files
 import safetensors
 import safetensors.torch
 import torch
@@ -30,16 +30,7 @@ def save(path: Path, state: Any) -> None:
     tensors: dict[str, Tensor] = {}
     tree = _without_tensors(state, tensors, '')
     header = {KEY: json.dumps({'format_version': FORMAT_VERSION, 'tree': tree})}
-    data = safetensors.torch.save(tensors, header)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with temporary.open('wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.replace(path, safetensors.torch.save(tensors, header))
 
 
 def load(path: Path, device: torch.device | str = 'cpu') -> Any:

@@ -156,9 +156,13 @@ class ResNet(nn.Module):
         return self.relu(self.bn1(self.conv1(x)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.maxpool(self.stem(x))
-        features = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-            features.append(x)
-        return features
+        return outputs(self, self.maxpool(self.stem(x)))
+
+
+def outputs(encoder: nn.Module, x: Tensor) -> list[Tensor]:
+    """Give the outputs of layer1 to layer4 of an encoder, x (B, C, H/4, W/4) being pooled."""
+    features = []
+    for number in (1, 2, 3, 4):
+        x = encoder.get_submodule(f'layer{number}')(x)
+        features.append(x)
+    return features

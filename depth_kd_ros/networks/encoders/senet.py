@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from depth_kd_ros.networks.encoders.resnet import BRANCH_WEIGHT
+from depth_kd_ros.networks.encoders.resnet import BRANCH_WEIGHT, outputs
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F
@@ -112,9 +112,4 @@ class SENet154(nn.Module):
         return F.max_pool2d(F.pad(x, (0, 2, 0, 2)), 3, 2)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.maxpool(self.stem(x))
-        features = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-            features.append(x)
-        return features
+        return outputs(self, self.maxpool(self.stem(x)))
