@@ -51,8 +51,8 @@ setup(
         'test': ['pytest>=6.2', 'scipy>=1.8'],
         # `depth_kd export`, with its parity check.
         'export': ['onnx>=1.15', 'onnxruntime>=1.17'],
-        # Offline training: recipes and the NYU data set.
-        'training': ['h5py>=3', 'pydantic>=2'],
+        # Offline training: recipes, the loop and its curves, the NYU data set.
+        'training': ['h5py>=3', 'lightning-fabric>=2.5', 'pydantic>=2', 'tensorboard>=2.14'],
         # Monocular teachers of Hugging Face transformers.
         'hugging-face': ['transformers>=4.45'],
         # ROS from PyPI, where no distribution is sourced.
@@ -65,6 +65,7 @@ setup(
     entry_points={
         'console_scripts': [
             'depth_kd = depth_kd_ros.cli:main',
+            'depth_kd_training = depth_kd_training.cli:main',
             'completion_node = depth_kd_ros.nodes.completion_node:main',
             'bag_player_node = depth_kd_ros.nodes.bag_player_node:main',
             'bag_recorder_node = depth_kd_ros.nodes.bag_recorder_node:main',

@@ -14,16 +14,18 @@ def recipe(tmp_path, text, *overrides):
 
 
 def test_differences_from_the_defaults(tmp_path):
-    found = recipe(tmp_path, 'optimisation: {rate: 0.01}\ndata: {batch: 3, crop: [64, 96]}\n')
-    assert found.optimisation.rate == 0.01 and found.data.crop == (64, 96)
+    found = recipe(
+        tmp_path, 'optimisation: {rate: 0.01}\ndata: {batch: 3, mean: [0.5, 0.5, 0.5]}\n'
+    )
+    assert found.optimisation.rate == 0.01 and found.data.mean == (0.5,) * 3
     assert found.steps == config.Recipe().steps
     assert recipe(tmp_path, '') == config.Recipe()
 
 
 def test_overrides_are_read_as_yaml(tmp_path):
-    words = ('optimisation.rate=1e-2', 'data.crop=[32, 48]', 'seed=5', 'optimisation.clip=null')
+    words = ('optimisation.rate=1e-2', 'data.std=[1, 2, 3]', 'seed=5', 'optimisation.clip=null')
     found = recipe(tmp_path, 'seed: 4\n', *words)
-    assert (found.optimisation.rate, found.data.crop, found.seed) == (0.01, (32, 48), 5)
+    assert (found.optimisation.rate, found.data.std, found.seed) == (0.01, (1, 2, 3), 5)
     assert found.optimisation.clip is None
 
 
@@ -48,7 +50,7 @@ def test_a_recipe_comes_back_from_its_json(tmp_path):
         ('steps: 0', r'mine\.yaml: steps = 0: Input should be greater than or equal to 1'),
         ('steps: many', r"steps = 'many': Input should be a valid integer"),
         ('optimisation: {schedule: cos}', r"schedule = 'cos': Input should be 'constant', "),
-        ('data: {crop: [1]}', r'data\.crop'),
+        ('data: {mean: [1]}', r'data\.mean'),
         ('- 1', r'mine\.yaml: \[1\]: keys and values expected'),
         ('a: [', r'mine\.yaml: not readable as YAML'),
     ],

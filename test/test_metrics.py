@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from depth_kd_training import metrics
+from depth_kd_training import bootstrap, metrics
 import numpy as np
 import pytest
 
@@ -88,11 +88,80 @@ def test_by_class_names_what_occurs():
 def test_bootstrap_interval_holds_the_mean_and_narrows():
     rng = np.random.default_rng(0)
     few, many = rng.normal(5, 1, 20), rng.normal(5, 1, 2000)
-    low, high = metrics.interval(few)
+    low, high = bootstrap.interval(few)
     assert low < few.mean() < high
     # The normal approximation: 1.96 standard errors to each side.
     assert (high - low) / 2 == pytest.approx(1.96 * few.std() / math.sqrt(20), rel=0.15)
-    narrow = metrics.interval(many)
+    narrow = bootstrap.interval(many)
     assert narrow[1] - narrow[0] < (high - low) / 5
-    assert metrics.interval(few) == (low, high)
-    assert all(math.isnan(v) for v in metrics.interval([math.nan]))
+    assert bootstrap.interval(few) == (low, high)
+    assert all(math.isnan(v) for v in bootstrap.interval([math.nan]))
+
+
+def test_a_difference_is_paired_and_in_percent():
+    """The second model errs twice as much on every frame: certain, however frames differ."""
+    errors = np.array([[1.0, 4], [9, 2], [np.nan, 3]])
+    found = bootstrap.differences(2 * errors, errors)
+    assert found == pytest.approx(np.array([[100, 100, 100], [100, 100, 100]]))
+    one_sided = bootstrap.differences(errors, errors[::-1])[1]
+    assert one_sided[0] == pytest.approx(0) and one_sided[1] < 0 < one_sided[2]
+
+
+def test_differences_agree_with_a_loop_over_draws():
+    rng = np.random.default_rng(1)
+    reference = rng.uniform(1, 3, 40)
+    values = reference * rng.uniform(0.7, 1.1, 40)
+    draws = []
+    for _ in range(4000):
+        taken = rng.integers(40, size=40)
+        draws.append(100 * (values[taken].sum() / reference[taken].sum() - 1))
+    (found,) = bootstrap.differences(values[:, None], reference[:, None])
+    assert found[0] == pytest.approx(100 * (values.mean() / reference.mean() - 1))
+    assert found[1:] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.3)
+
+
+def test_a_reference_without_errors_has_no_difference():
+    assert np.isnan(bootstrap.differences(np.ones((3, 1)), np.zeros((3, 1)))).all()
+    assert np.isnan(bootstrap.intervals(np.zeros((0, 2)))).all()
+
+
+def test_sums_split_by_labels_and_end_at_the_farthest():
+    """1 and 3 m off in group 0, none in group 1, 2 m off in group 2; 90 m is beyond 80 m."""
+    depth_gt = np.array([[10.0, 20, 30, 90]])
+    depth = depth_gt + np.array([1, -3, 2, 5])
+    found = metrics.sums(depth, depth_gt, np.array([[0, 0, 2, 2]]), 3, farthest_m=80)
+    assert found[:, 0].tolist() == [2, 0, 1]
+    assert [metrics.from_sums(row)['mae'] for row in found] == pytest.approx(
+        [2, math.nan, 2], nan_ok=True
+    )
+    limited = metrics.sums(np.array([[200.0]]), np.array([[70.0]]), farthest_m=80)
+    assert metrics.from_sums(limited[0])['mae'] == 10
+
+
+def test_more_pixels_than_a_chunk_are_all_counted():
+    depth_gt = np.full((3, metrics.CHUNK), 5.0, np.float32)
+    labels = np.repeat([[0], [1], [0]], metrics.CHUNK, 1)
+    found = metrics.sums(depth_gt + labels.astype(np.float32), depth_gt, labels, 2)
+    assert found[:, 0].tolist() == [2 * metrics.CHUNK, metrics.CHUNK]
+    assert [metrics.from_sums(row)['mae'] for row in found] == [0, 1]
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_see_through_truth_equals_a_loop_over_windows(seed):
+    rng = np.random.default_rng(seed)
+    depth_gt, sparse = (
+        np.where(rng.random((90, 120)) < share, rng.uniform(5, 12, (90, 120)), 0).astype(
+            np.float32
+        )
+        for share in (0.01, 0.003)
+    )
+    found = metrics.without_see_through(depth_gt, sparse)
+    points = np.where(depth_gt > 0, depth_gt, sparse)
+    dropped = 0
+    for row, column in np.argwhere(depth_gt > 0):
+        window = points[max(0, row - 5) : row + 6, max(0, column - 5) : column + 6]
+        nearest, own = window[window > 0].min(), depth_gt[row, column]
+        hidden = nearest < 0.88 * own and own - nearest > 1
+        assert found[row, column] == (0 if hidden else own)
+        dropped += hidden
+    assert dropped > 5 and (found[depth_gt == 0] == 0).all()

@@ -8,16 +8,19 @@ name the file, the key and the nearest valid key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 import types
-from typing import Any, get_args, get_origin, Literal, Union
+from typing import Annotated, Any, get_args, get_origin, Literal, Union
 
 from depth_kd_ros import plugins
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, ValidationError
 import yaml
 
 RECIPES = Path(__file__).parent / 'recipes'
+FREE = ('data.workers', 'save_every_s')  # what a run may go on with otherwise than it began
+Positive = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ConfigError(ValueError):
@@ -51,19 +54,20 @@ class Data(Strict):
     """
     Say what is learnt from.
 
-    A batch holds frames of the labelled sources and, where there are any, of the unlabelled ones
-    in the ratio `unlabelled_share`; None: in proportion to the number of their frames.
+    A batch holds frames of the labelled sources and, where there are any, of the unlabelled ones:
+    the share `unlabelled_share` of it; None: in proportion to the number of their frames.
+    Validation frames are neither cropped nor augmented.
     """
 
     labelled: tuple[Source, ...] = (Source(dataset='simulation'),)
     unlabelled: tuple[Source, ...] = ()
     unlabelled_share: float | None = Field(default=None, gt=0, lt=1)
     validation: tuple[Source, ...] = ()
-    batch: int = Field(default=8, ge=1)
-    crop: tuple[int, int] | None = None  # (H, W) px
-    augmentation: dict[str, Any] = {}
+    validation_frames: int = Field(default=100, ge=1)  # at most, evenly spread over the sources
+    batch: int = Field(default=8, ge=1)  # frames of all processes together
+    augmentation: dict[str, Any] = {}  # `crop: [H, W]` and all else of `augment.Config`
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     workers: int = Field(default=2, ge=0)
 
 
@@ -87,7 +91,7 @@ class Optimisation(Strict):
 
     optimiser: Literal['adam', 'adamw'] = 'adam'
     rate: float = Field(default=1e-3, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal['constant', 'staircase', 'cosine'] = 'constant'
     decay: float = Field(default=0.5, gt=0, le=1)  # staircase: factor ...
@@ -111,15 +115,29 @@ class Recipe(Strict):
     seed: int = Field(default=0, ge=0)
     precision: Literal['32-true', 'bf16-mixed', '16-mixed'] = '32-true'
     channels_last: bool = True
-    depth_range_m: tuple[float, float] = (0.5, 120.0)
+    depth_range_m: tuple[Positive, Positive] = (0.5, 120.0)  # (nearest, farthest)
+    log_every: int = Field(default=10, ge=1)  # steps
     validate_every: int = Field(default=500, ge=1)  # steps
     save_every_s: float = Field(default=300.0, gt=0)
     licence: str = ''
+
+    @field_validator('depth_range_m')
+    @classmethod
+    def _ascending(cls, pair: tuple[float, float]) -> tuple[float, float]:
+        """Refuse a range whose nearest depth is not the smaller."""
+        if pair[0] >= pair[1]:
+            raise ValueError('give the nearest depth first')
+        return pair
 
 
 def available() -> list[str]:
     """List the names of the recipes that come with the package."""
     return sorted(path.stem for path in RECIPES.glob('*.yaml'))
+
+
+def summary(name: str) -> str:
+    """Give the first line of a recipe of the package, a comment that says what it trains."""
+    return (RECIPES / f'{name}.yaml').read_text().partition('\n')[0].lstrip('# ')
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -149,15 +167,26 @@ def change(values: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f'{override!r}: KEY=VALUE expected, as in optimisation.rate=0.001')
     *parents, last = key.split('.')
+    holder: Any = values
     for parent in parents:
-        inner = values.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f'{override!r}: {parent!r} holds {inner!r}, no keys')
-        values = inner
+        if isinstance(holder, dict):
+            holder.setdefault(parent, {})
+        holder = holder[_place(holder, parent, override)]
+        if not isinstance(holder, (dict, list)):
+            raise ConfigError(f'{override!r}: {parent!r} holds {holder!r}, no keys')
     try:
-        values[last] = yaml.safe_load(text)
+        holder[_place(holder, last, override)] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f'{override!r}: the value is not readable as YAML: {error}') from error
+
+
+def _place(holder: Any, word: str, override: str) -> Any:
+    """Give a key of a mapping as it is, one of a list as a number."""
+    if isinstance(holder, dict):
+        return word
+    if not word.isdigit() or int(word) >= len(holder):
+        raise ConfigError(f'{override!r}: {word!r}: give a number from 0 to {len(holder) - 1}')
+    return int(word)
 
 
 def parse(values: Mapping[str, Any], where: str) -> Recipe:
@@ -166,6 +195,27 @@ def parse(values: Mapping[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigError('\n'.join(_told(where, fault) for fault in error.errors())) from error
+
+
+def differences(one: Recipe, other: Recipe) -> list[str]:
+    """List the keys, `FREE` ones aside, in which two recipes differ, as 'key = a, not b'."""
+    return [
+        f'{key} = {a!r}, not {b!r}'
+        for key, a, b in _unequal('', one.model_dump(mode='json'), other.model_dump(mode='json'))
+        if key not in FREE
+    ]
+
+
+def _unequal(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Find where two trees of values differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for inner in dict.fromkeys([*a, *b]):
+            yield from _unequal(f'{key}.{inner}' if key else inner, a.get(inner), b.get(inner))
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for place, pair in enumerate(zip(a, b, strict=True)):
+            yield from _unequal(f'{key}.{place}', *pair)
+    elif a != b:
+        yield key, a, b
 
 
 def _told(where: str, fault: Any) -> str:

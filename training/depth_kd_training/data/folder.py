@@ -1,24 +1,35 @@
 """
-The simple user format, as `depth_kd complete` reads it, with ground truth where there is any.
+The simple user format, as `depth_kd complete` reads it, with what training can use besides.
 
     ROOT/rgb/*.png|jpg
     ROOT/SPARSE/*.png|npy          the same names; 16-bit PNG, or npy in metres
     ROOT/TRUTH/*.png|npy           likewise; optional
+    ROOT/ring/*.png                beam + 1 of each sparse pixel, 8- or 16-bit PNG; optional
+    ROOT/semantic/*.png            class + 1, likewise; optional
+    ROOT/instance/*.png            object + 1, likewise; optional
+    ROOT/classes.json              names of the classes, ["road", ...]; optional
+    ROOT/K/*.txt                   3x3 numbers of each frame, or one for all:
     ROOT/calib.json, camera_info.yaml or K.txt; optional
 
-SPARSE and TRUTH are the options `sparse` and `depth_gt`; PNG depth is value / `depth_scale` m.
+SPARSE and TRUTH are the options `sparse` and `depth_gt`; PNG depth is value / `depth_scale` m. A
+value of 0 means none or unknown. A folder that is there holds a file for every image.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+import json
+from pathlib import Path
 
+import cv2
 from depth_kd_ros.folders import Folder, FolderError, PNG_SCALE
 from depth_kd_training.data.base import Frame
 from depth_kd_training.data.parts import Tree
 import numpy as np
 
 INTRINSICS = ('calib.json', 'camera_info.yaml', 'K.txt')
+LABELS = {'ring': np.int16, 'semantic': np.int16, 'instance': np.int32}
 
 
 @dataclass(frozen=True)
@@ -41,30 +52,68 @@ class Config:
 
 
 class Dataset:
-    """Give the frames by the names of their images."""
+    """Give the frames by the names of their images; `classes` names the semantic classes."""
 
     def __init__(self, config: Config) -> None:
         self.config, self.tree = config, Tree(config.root, __doc__)
         self.K: np.ndarray | None = None
         self.truth: Folder | None = None
+        root = self.tree.root
         try:
-            self.folder = Folder(self.tree.root, config.sparse, config.depth_scale)
+            self.folder = Folder(root, config.sparse, config.depth_scale)
             if config.depth_gt:
-                self.truth = Folder(self.tree.root, config.depth_gt, config.depth_scale)
-            if any((self.tree.root / name).is_file() for name in INTRINSICS):
+                self.truth = Folder(root, config.depth_gt, config.depth_scale)
+            if any((root / name).is_file() for name in INTRINSICS):
                 self.K = self.folder.K()
         except FolderError as error:
             raise self.tree.error(str(error)) from None
+        self.optional = [name for name in (*LABELS, 'K') if (root / name).is_dir()]
+        for name in self.optional:
+            self.tree.check_partners([*self.folder.images.values()], partial(self._path, name))
+        self.classes = self._classes(root / 'classes.json')
 
     def __len__(self) -> int:
         return len(self.folder)
 
     def __getitem__(self, index: int) -> Frame:
         name = self.folder.names[index]
+        image = self.folder.images[name]
         try:
             frame = self.folder[name]
             truth = self.truth[name].sparse if self.truth else None
         except FolderError as error:
             raise self.tree.error(str(error)) from None
         K = None if self.K is None else self.K.copy()
-        return Frame(name, frame.image, K, frame.sparse, truth)
+        if 'K' in self.optional:
+            K = self.tree.matrix(self._path('K', image), (3, 3))
+        labels = {
+            key: self._labels(self._path(key, image), kind)
+            for key, kind in LABELS.items()
+            if key in self.optional
+        }
+        return Frame(name, frame.image, K, frame.sparse, truth, **labels)
+
+    def _path(self, folder: str, image: Path) -> Path:
+        """Give the file in one of the optional folders that belongs to an image."""
+        suffix = '.txt' if folder == 'K' else '.png'
+        return self.tree.root / folder / f'{image.stem}{suffix}'
+
+    def _labels(self, path: Path, kind: type) -> np.ndarray:
+        """Read a grey PNG whose values are labels + 1; 0 becomes -1."""
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if values is None or values.ndim != 2:
+            shape = 'unreadable' if values is None else values.shape
+            raise self.tree.error(f'{path}: {shape}; a grey PNG (H, W) is needed')
+        return values.astype(kind) - kind(1)
+
+    def _classes(self, path: Path) -> tuple[str, ...]:
+        """Read the names of the classes; none, where there is no file."""
+        if not path.is_file():
+            return ()
+        try:
+            names = json.loads(path.read_text())
+        except ValueError as error:
+            raise self.tree.error(f'{path}: not readable as JSON: {error}') from None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise self.tree.error(f'{path}: a list of names is needed')
+        return tuple(names)

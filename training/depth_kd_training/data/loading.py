@@ -109,7 +109,7 @@ class Loader:
 
     def batches(self, first: int, last: int) -> Iterator[Sample]:
         """Give the batches of the steps first .. last - 1."""
-        keys = [self.keys(step) for step in range(first, last)]
+        keys = (self.keys(step) for step in range(first, last))
         loader: DataLoader[Any] = DataLoader(
             self.samples, batch_sampler=keys, num_workers=self.workers, collate_fn=collate,
             multiprocessing_context='spawn' if self.workers else None,

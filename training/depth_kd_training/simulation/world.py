@@ -68,9 +68,14 @@ class Solid:
 
 @dataclass
 class WorldBuilder:
-    """Collect one world: solids, the ground under them, and the light."""
+    """
+    Collect one world: solids, the ground under them, the light, and where sensors may be.
+
+    `path` lists poses (x m, y m, yaw rad) of the platform on the ground, in the order of a drive.
+    """
 
     solids: list[Solid] = field(default_factory=list)
+    path: list[tuple[float, float, float]] = field(default_factory=lambda: [(0.0, 0.0, 0.0)])
     ground_height: float = 0.0
     ground_slope: tuple[float, float] = (0.0, 0.0)
     ground_bend: float = 0.0
@@ -113,6 +118,18 @@ class World(NamedTuple):
     sun: Tensor  # (B, 3) unit vector to the sun
     sun_strength: Tensor  # (B,)
     indoor: Tensor  # (B,) bool
+
+    def one(self, number: int) -> World:
+        """Give one world of the batch, as a batch of 1."""
+        part = slice(number, number + 1)
+        solids = Solids(*(t[part] for t in self.solids))
+        ground = Ground(*(t[part] for t in self.ground))
+        return World(solids, ground, *(t[part] for t in self[2:]))
+
+    def after(self, seconds: float) -> World:
+        """Move what moves on by so many seconds."""
+        centre = self.solids.centre + seconds * self.velocity
+        return self._replace(solids=self.solids._replace(centre=centre))
 
     def to(self, device: torch.device | str) -> World:
         """Move all tensors to a device."""

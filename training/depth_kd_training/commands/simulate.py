@@ -1,0 +1,107 @@
+"""`depth_kd_training simulate`: frames of procedural worlds, as files or as a recording."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import sys
+import time
+from typing import Annotated
+
+from depth_kd_training.commands import fail
+import typer
+
+HELP = """
+Render procedural worlds with camera and LiDAR, as a data set of files or as a rosbag2.
+
+A folder gets rgb/, sparse/, depth_gt/ (16-bit PNG, value / 256 m), ring/, semantic/, instance/
+(value - 1), K/ and classes.json, which `train` and `evaluate` read as the data set `folder`. A bag
+is a drive at 10 Hz with image, camera_info, point cloud and /tf_static. Beside them lie
+`report.json` (speed, points per beam and distance, see-through share) and `contact_sheet.png`.
+The same options and seed give the same frames.
+
+Examples:
+
+    depth_kd_training simulate --world street --frames 200 --out street
+
+    depth_kd_training simulate --world indoor --sensor rgbd --size 240x320 --out rooms
+
+    depth_kd_training simulate --sensor hdl64e --rig kitti --seed 1 --frames 500 --out unseen
+
+    depth_kd_training simulate --format rosbag2 --frames 80 --sensor os1_64 --out drive
+"""
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help='Folder or bag to write; must be new or empty.')],
+    world: Annotated[str, typer.Option(help='street, indoor or mixed.')] = 'street',
+    frames: Annotated[int, typer.Option(min=1, help='How many.')] = 100,
+    size: Annotated[str, typer.Option(help='Of the image, HEIGHTxWIDTH px.')] = '240x608',
+    sensor: Annotated[
+        str, typer.Option(help='A LiDAR (see --list), random among them, rgbd or none.')
+    ] = 'random',
+    rig: Annotated[str, typer.Option(help='How sensors are mounted: random or kitti.')] = 'random',
+    randomised: Annotated[
+        float, typer.Option(help='Share of frames in random colours and textures, 0..1.')
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help='Another seed, other frames.')] = 0,
+    format: Annotated[str, typer.Option(help='folder or rosbag2.')] = 'folder',
+    storage: Annotated[str, typer.Option(help='Of a rosbag2: mcap or sqlite3.')] = 'mcap',
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help='Processes; 0: this one.', show_default='one per core'),
+    ] = None,
+    device: Annotated[str, typer.Option(help='cpu, cuda or cuda:N.')] = 'cpu',
+    list_sensors: Annotated[
+        bool, typer.Option('--list', help='List the LiDARs and end.', is_eager=True)
+    ] = False,
+) -> None:
+    from depth_kd_ros import pictures
+    from depth_kd_training.simulation import production
+    from depth_kd_training.simulation.scene import Config
+
+    if format not in ('folder', 'rosbag2'):
+        fail(f'--format {format!r}: give folder or rosbag2')
+    height, _, width = size.partition('x')
+    if not (height.isdigit() and width.isdigit()):
+        fail(f'--size {size!r}: give HEIGHTxWIDTH in pixels, as in 240x608')
+    processes = len(os.sched_getaffinity(0)) if workers is None else workers
+    start = time.perf_counter()
+    try:
+        config = Config(world, (int(height), int(width)), sensor, rig, randomised)
+        with typer.progressbar(length=frames, label='simulating', file=sys.stderr) as bar:
+
+            def progress(done: int) -> None:
+                bar.update(1)
+
+            if format == 'folder':
+                summary = production.write_folder(
+                    config, seed, frames, out, processes, device, progress
+                )
+                beside = out
+            else:
+                summary = production.write_bag(
+                    config, seed, frames, out, processes, storage, progress
+                )
+                beside = out
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    seconds = time.perf_counter() - start
+    report = {
+        'frames': frames, 'seconds': round(seconds, 2),
+        'frames_per_second': round(frames / seconds, 2), 'workers': processes, 'device': device,
+        'options': {
+            'world': world, 'size': size, 'sensor': sensor, 'rig': rig, 'randomised': randomised,
+            'seed': seed, 'format': format,
+        },
+        **summary.report(),
+    }  # fmt: skip
+    (beside / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    pictures.write(str(beside / 'contact_sheet.png'), summary.sheet())
+    typer.echo(
+        f'{out}: {frames} frames, {report["frames_per_second"]} frames per second, '
+        f'{report["points_per_frame"]:.0f} points per frame, of which '
+        f'{report["see_through_share"]:.1%} see past an edge; look at '
+        f'{beside / "contact_sheet.png"}'
+    )

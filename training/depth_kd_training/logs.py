@@ -1,0 +1,96 @@
+"""A run's curves: CSV files and TensorBoard events that a run which goes on continues exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import csv
+import io
+from pathlib import Path
+import time
+from typing import Any
+
+from depth_kd_ros import files
+
+TRAINING, VALIDATION, EVENTS = 'log.csv', 'validation.csv', 'tensorboard'
+
+
+class Logs:
+    """Write rows of numbers by step; rows after the step that a run goes on from are cut off."""
+
+    def __init__(self, out: Path, step: int, active: bool = True) -> None:
+        self.out, self.active = out, active
+        if active:
+            from torch.utils.tensorboard import SummaryWriter
+
+            for name in (TRAINING, VALIDATION):
+                cut(out / name, step)
+            self.events = SummaryWriter(str(out / EVENTS), purge_step=step + 1)
+
+    def write(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        """Add a row to one of the CSV files, and its numbers to TensorBoard."""
+        if not self.active:
+            return
+        path = self.out / name
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator='\n')
+        if not path.exists():
+            rows.writerow(['step', *values])
+        rows.writerow([step, *(f'{value:.6g}' for value in values.values())])
+        with path.open('a') as file:
+            file.write(text.getvalue())
+        for key, value in values.items():
+            self.events.add_scalar(f'{path.stem}/{key}', value, step)
+
+    def flush(self) -> None:
+        """Put on disk what was written: the state that is saved next says that it is there."""
+        if self.active:
+            self.events.flush()
+
+    def __enter__(self) -> Logs:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.active:
+            self.events.close()
+
+
+def cut(path: Path, step: int) -> None:
+    """Remove a CSV file's rows after a step, and one that was not written to its end."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    kept = [line for line in lines[1:] if line.endswith('\n') and int(line.split(',')[0]) <= step]
+    if kept:
+        files.replace(path, ''.join([lines[0], *kept]).encode())
+    else:
+        path.unlink()
+
+
+class Meter:
+    """Average what the steps report between two rows of the log."""
+
+    def __init__(self, sums: Mapping[str, float] | None = None) -> None:
+        self.sums = dict(sums or {})  # of the loss terms, and 'steps'; saved with a run's state
+        self.restart(0.0)
+
+    def restart(self, waited_s: float) -> None:
+        """Begin to measure the speed anew, as after a validation."""
+        self.since, self.waited_s, self.samples = time.perf_counter(), waited_s, 0
+
+    def add(self, terms: Mapping[str, float], samples: int) -> None:
+        """Take in one step."""
+        for key, value in {**terms, 'steps': 1.0}.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+        self.samples += samples
+
+    def row(self, rate: float, waited_s: float) -> dict[str, Any]:
+        """Give the means since the last row, and begin a new one."""
+        steps = self.sums.pop('steps')
+        took = max(time.perf_counter() - self.since, 1e-9)
+        found = {
+            'rate': rate, **{key: value / steps for key, value in self.sums.items()},
+            'samples_per_s': self.samples / took, 'waiting': (waited_s - self.waited_s) / took,
+        }  # fmt: skip
+        self.sums = {}
+        self.restart(waited_s)
+        return found

@@ -1,0 +1,106 @@
+"""What a recipe names, opened: data sets, augmentation, network, device; else ConfigError."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+import os
+
+from depth_kd_ros import checkpoint, networks
+from depth_kd_ros.completer import open_device
+from depth_kd_ros.networks.base import DepthNetwork
+from depth_kd_ros.networks.encoders.pretrained import encoder_of, load_encoder_weights
+from depth_kd_ros.plugins import configure, unknown
+from depth_kd_training import augment, data
+from depth_kd_training.config import ConfigError, Data, Recipe, Source
+from depth_kd_training.config import Network as NetworkChoice
+from depth_kd_training.data.base import Dataset
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+import torch
+
+
+@contextmanager
+def named(key: str) -> Iterator[None]:
+    """Turn ValueErrors into ConfigErrors that name the recipe's key."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f'{key}: {error}') from error
+
+
+def open_sources(key: str, sources: Sequence[Source]) -> list[Dataset]:
+    """Open data sets; the key says where in the recipe they stand."""
+    opened = []
+    for place, source in enumerate(sources):
+        with named(f'{key}.{place}'):
+            opened.append(data.build(source.dataset, source.options))
+    return opened
+
+
+def open_augmentation(wanted: Data) -> augment.Augmentation:
+    """Make the augmentation of a recipe."""
+    with named('data'):
+        config = configure(augment, 'augmentation', 'of frames', wanted.augmentation)
+    return augment.Augmentation(config)
+
+
+def architecture(chosen: NetworkChoice) -> tuple[str, dict[str, object]]:
+    """Give the name and the options of the recipe's network, as `networks.build` takes them."""
+    known = networks.presets()
+    if chosen.preset not in known:
+        raise ConfigError(f'network.preset = {unknown(chosen.preset, list(known))}')
+    name, options = known[chosen.preset]
+    return name, {**options, **chosen.options}
+
+
+def open_network(chosen: NetworkChoice) -> DepthNetwork:
+    """Build the network with the weights that it begins with."""
+    name, options = architecture(chosen)
+    with named('network'):
+        network = networks.build(name, options)
+        if chosen.checkpoint:
+            path = checkpoint.resolve(chosen.checkpoint)
+            begin = checkpoint.load(path).model.state_dict()
+            try:
+                network.load_state_dict(begin)
+            except RuntimeError as error:
+                raise ValueError(f'{path} holds another network: {error}') from error
+        elif chosen.encoder_weights:
+            load_encoder_weights(encoder_of(network), chosen.encoder_weights)
+    return network
+
+
+def open_fabric(recipe: Recipe, device: str = 'auto') -> Fabric:
+    """
+    Open the device, and join the other processes where torchrun or `fabric run` started several.
+
+    A device that is asked for and absent is an error, never replaced by another.
+    """
+    device = os.environ.get('LT_ACCELERATOR', device) if device == 'auto' else device
+    with named('--device'):
+        place = open_device(device)
+    world, here = (int(os.environ.get(k, '1')) for k in ('WORLD_SIZE', 'LOCAL_WORLD_SIZE'))
+    if world == 1:
+        devices: int | list[int] = 1 if place.index is None else [place.index]
+        strategy: str | DDPStrategy = 'auto'
+    else:
+        with torch.device('meta'):
+            network = networks.build(*architecture(recipe.network))
+        # What training alone needs may get no gradient; asking for that in vain costs time.
+        spare = network.deployed_config() != network.config
+        devices, strategy = here, DDPStrategy(find_unused_parameters=spare)
+    with named('--device'):
+        fabric = Fabric(
+            accelerator=place.type, devices=devices, num_nodes=world // here, strategy=strategy,
+            precision=recipe.precision,
+        )  # fmt: skip
+        if os.environ.get('LT_CLI_USED') != '1':  # `fabric run` has launched
+            fabric.launch()
+    return fabric
+
+
+def close_fabric() -> None:
+    """Leave the other processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,108 @@
+"""What a seed stands for: a world, the sensors in it, the weather and the camera's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+import math
+from typing import NamedTuple
+
+from depth_kd_training.simulation import indoor, lidar_models, rig, street
+from depth_kd_training.simulation.camera import Look
+from depth_kd_training.simulation.rig import Rig
+from depth_kd_training.simulation.sky import Sky
+from depth_kd_training.simulation.textures import DRAW
+from depth_kd_training.simulation.world import WorldBuilder
+import numpy as np
+
+WORLDS = {'street': street.build, 'indoor': indoor.build}
+SENSORS = ('random', 'rgbd', 'none', *lidar_models.MODELS)
+OVERCAST = 0.3  # a weaker sun stands behind clouds
+
+
+@dataclass(frozen=True)
+class Config:
+    """
+    Choose the kind of scenes.
+
+    `world` is street, indoor or mixed; `sensor` a LiDAR by name, 'random' among them, 'rgbd' or
+    'none'; `rig` how sensors are mounted, 'random' or 'kitti'. `randomised` is the share of scenes
+    in random colours and textures.
+    """
+
+    world: str = 'street'
+    size: tuple[int, int] = (240, 608)  # (H, W) px
+    sensor: str = 'random'
+    rig: str = 'random'
+    randomised: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a choice that does not exist and a size or share that is none."""
+        choices = {'world': (*WORLDS, 'mixed'), 'sensor': SENSORS, 'rig': rig.RIGS}
+        for key, known in choices.items():
+            if getattr(self, key) not in known:
+                raise ValueError(f'{key} = {getattr(self, key)!r}: give one of {", ".join(known)}')
+        if len(self.size) != 2 or not all(type(n) is int and n >= 16 for n in self.size):
+            raise ValueError(f'size = {self.size!r}: (height, width) from 16 px on expected')
+        if not 0 <= self.randomised <= 1:
+            raise ValueError(f'randomised = {self.randomised!r}: a share from 0 to 1 expected')
+
+
+class Scene(NamedTuple):
+    """Hold all that a picture is made from, but where the platform stands."""
+
+    seed: int
+    builder: WorldBuilder
+    rig: Rig
+    sky: Sky
+    look: Look
+    sensor: str
+    size: tuple[int, int]
+
+
+def seed_of(seed: int, number: int) -> int:
+    """Give the seed of frame `number` of a set: those of two sets have nothing in common."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint32)[0])
+
+
+def draw(config: Config, seed: int) -> Scene:
+    """Draw the scene of a seed."""
+    rng = np.random.default_rng([seed, 20])
+    kinds = list(WORLDS)
+    kind = config.world if config.world != 'mixed' else kinds[rng.integers(len(kinds))]
+    builder = WORLDS[kind](rng)
+    randomised = rng.random() < config.randomised
+    if randomised:
+        builder = replace(
+            builder, solids=[replace(s, surface=_other(s.surface, rng)) for s in builder.solids]
+        )
+    sensor = config.sensor
+    if sensor == 'random':
+        sensor = str(rng.choice(list(lidar_models.MODELS)))
+    mounted = rig.draw(rng, config.rig, config.size, builder.indoor)
+    overcast = builder.sun_strength < OVERCAST
+    return Scene(
+        seed, builder, mounted, rig.sky(rng, builder.indoor, overcast), rig.look(rng, randomised),
+        sensor, config.size,
+    )  # fmt: skip
+
+
+def _other(surface, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+    """Give a surface other colours and textures, but not another nature."""
+    return replace(
+        surface, texture=str(rng.choice(list(DRAW))), tile_m=float(rng.uniform(0.3, 4)),
+        tint=tuple(rng.random(3)),
+    )  # fmt: skip
+
+
+def place(builder: WorldBuilder, along: float) -> np.ndarray:
+    """Give T_world_base (4, 4) on the path: `along` counts its poses, fractions lie between."""
+    path = np.array(builder.path)
+    last = len(path) - 1
+    low = min(int(along), max(0, last - 1))
+    x, y, yaw = path[low] + (along - low) * (path[min(low + 1, last)] - path[low])
+    a, b = builder.ground_slope
+    slope_x, slope_y = a + 2 * builder.ground_bend * x, b
+    rise = slope_x * math.cos(yaw) + slope_y * math.sin(yaw)
+    lean = -slope_x * math.sin(yaw) + slope_y * math.cos(yaw)
+    angles = (yaw, -math.atan(rise), math.atan(lean))
+    return rig.pose((x, y, builder.ground_at(x, y)), angles)
