@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BAG ?=
 
-BOX_WORLD := out/demo/box_world
+STREET := out/demo/street
 ifeq ($(VENV),)
 PY := $(PYTHON)
 else
@@ -34,8 +34,8 @@ export OMP_WAIT_POLICY := PASSIVE
 help: ## list the targets
 	@awk -F ' *## *' '/^[a-z-]+:.*## / { split($$1, name, ":"); printf "make %-10s %s\n", name[1], $$2 }' Makefile
 
-demo: $(RUNTIME) $(if $(BAG),,$(BOX_WORLD)/metadata.yaml) ## complete depth live over ROS, from BAG=path or a synthetic street; see out/demo
-	$(PY) -m depth_kd_ros.nodes.demo $(or $(BAG),$(BOX_WORLD))
+demo: $(RUNTIME) $(if $(BAG),,$(STREET)/metadata.yaml) ## complete depth live over ROS, from BAG=path or a synthetic street; see out/demo
+	$(PY) -m depth_kd_ros.nodes.demo $(or $(BAG),$(STREET))
 
 test: $(DEV) ## run the tests (up to 20 minutes on two cores)
 	$(PY) -m pytest
@@ -60,9 +60,10 @@ clean: ## remove everything that make wrote, .venv too
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BOX_WORLD)/metadata.yaml: test/box_world.py | $(RUNTIME)
-	rm -rf $(BOX_WORLD)
-	$(PY) test/box_world.py $(BOX_WORLD)
+$(STREET)/metadata.yaml: | $(RUNTIME)
+	rm -rf $(STREET)
+	$(PY) -m depth_kd_training simulate --format rosbag2 --frames 20 --sensor hdl64e --rig kitti \
+	  --seed 4 --out $(STREET)
 
 ifneq ($(VENV),)
 $(RUNTIME): requirements/runtime.txt

@@ -84,3 +84,41 @@ def test_a_wrong_override_is_told(tmp_path, word, message):
 def test_a_missing_recipe_lists_what_there_is(tmp_path):
     with pytest.raises(ConfigError, match=r"no recipe 'nothing'\. Give one of .* YAML file"):
         config.load('nothing')
+
+
+def test_an_override_reaches_into_lists(tmp_path):
+    text = 'data: {labelled: [{dataset: folder, options: {root: a}}, {dataset: noise}]}'
+    words = 'data.labelled.0.options.root=b', 'data.labelled.1.share=0.5'
+    first, second = recipe(tmp_path, text, *words).data.labelled
+    assert first.options == {'root': 'b'} and second.share == 0.5
+    with pytest.raises(ConfigError, match=r"'2': give a number from 0 to 1"):
+        recipe(tmp_path, text, 'data.labelled.2.share=1')
+    with pytest.raises(ConfigError, match=r"'first': give a number from 0 to 1"):
+        recipe(tmp_path, text, 'data.labelled.first.share=1')
+
+
+def test_recipes_are_compared_key_by_key(tmp_path):
+    one = recipe(tmp_path, 'seed: 1\ndata: {mean: [0, 0, 0]}')
+    other = recipe(tmp_path, 'seed: 2\ndata: {mean: [0, 0.5, 0]}', 'supervision.losses={l2: 1.0}')
+    assert config.differences(one, one) == []
+    assert config.differences(one, other) == [
+        'data.mean.1 = 0.0, not 0.5',
+        'supervision.losses.l1 = 1.0, not None',
+        'supervision.losses.l2 = None, not 1.0',
+        'seed = 1, not 2',
+    ]
+    moved = recipe(tmp_path, 'seed: 1\ndata: {mean: [0, 0, 0], workers: 7}\nsave_every_s: 5')
+    assert config.differences(one, moved) == []
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('depth_range_m: [80, 2]', r'depth_range_m = \[80, 2\]: .*nearest depth first'),
+        ('data: {std: [1, 0, 1]}', r'data\.std\.1 = 0: .*greater than 0'),
+        ('optimisation: {betas: [0.9, 1]}', r'optimisation\.betas\.1 = 1'),
+    ],
+)
+def test_numbers_that_no_run_could_use_are_refused(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        recipe(tmp_path, text)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import math
 from pathlib import Path
+import signal
 import time
 
 from depth_kd_ros.checkpoint import CheckpointError
@@ -70,9 +71,9 @@ def train(recipe: Recipe, out: Path, fabric: Fabric) -> int | None:
                     log.flush()
                     run.save({'meter': meter.sums})
                     saved = time.monotonic()
-            if stopping:
-                break
-    return interruption.signal if run.step < recipe.steps else None
+            if stopping and run.step < recipe.steps:
+                return interruption.signal or signal.SIGTERM  # another process was asked
+    return None
 
 
 def learn(run: Run, batches: Sequence[Batch]) -> dict[str, float]:

@@ -139,18 +139,20 @@ def _direct(world: World, view: View, seen: Seen, sky: Sky) -> Tensor:
     asked = torch.zeros(batch, rows, columns, device=camera.device)
     asked[:, ::2, ::2] = world.sun_strength[:, None, None]
     chosen = (view.packets(asked).index_select(0, seen.ray) > 0) & (slant > 0)
-    reached = view.packets(torch.ones_like(asked))
+    reached = torch.stack([view.packets(torch.zeros_like(asked))] * 2)  # light, and whether asked
     for number in range(batch):
         own = (chosen & (seen.world == number)).nonzero().squeeze(1)
         if len(own):
             one = world.one(number)
             points = seen.points.index_select(1, own)
             free = lit(one.solids, one.ground, lamp[number], points)
-            reached.index_copy_(0, seen.ray.index_select(0, own), free)
-    coarse = view.image(reached[None], whole=True)[:, :, ::2, ::2]
+            both = torch.stack((free, torch.ones_like(free)))
+            reached.index_copy_(1, seen.ray.index_select(0, own), both)
+    coarse = view.image(reached, whole=True)[:, :, ::2, ::2]
     smooth = F.interpolate(coarse, scale_factor=2, mode='bilinear', align_corners=False)
+    open_ = (smooth[:, 0] + 1e-3) / (smooth[:, 1] + 1e-3)
     strength = each(sky.sun * world.sun_strength, seen.world)
-    return strength * (slant * fall * view.packets(smooth[:, 0]).index_select(0, seen.ray))
+    return strength * (slant * fall * view.packets(open_).index_select(0, seen.ray))
 
 
 def _openness(seen: Seen) -> Tensor:

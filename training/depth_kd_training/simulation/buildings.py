@@ -141,7 +141,7 @@ def house(
         place.box((middle, 0, lift - sink), (depth, length, height + sink + 0.3), wall)
         for level in range(storeys):
             for share in (-0.3, 0.3):
-                at = (0, share * length, lift + 1.2 + STOREY * level)
+                at = (0.0, share * length, lift + 1.2 + STOREY * level)
                 place.box(at, (0.1, 1.5, 1.3), GLASS)
         place.box((0.0, 0.03 * length, lift), (0.14, 1.1, 2.2), WOOD)
     else:
@@ -157,10 +157,10 @@ def house(
         place.box(at, (0.6, 0.6, rise + 0.6), brick)
         if rng.random() < 0.5:  # a garage
             wide = 3.2
-            at = (-2.8, (length + wide) / 2, lift - sink)
-            place.box(at, (5.5, wide, 2.7 + sink), wall)
+            beside = (-2.8, (length + wide) / 2, lift - sink)
+            place.box(beside, (5.5, wide, 2.7 + sink), wall)
             gate = Surface('panels', 1.0, shade(rng, (0.6, 0.58, 0.55)), reflectivity=0.4)
-            place.box((0.0, at[1], lift), (0.1, 2.5, 2.1), gate)
+            place.box((0.0, beside[1], lift), (0.1, 2.5, 2.1), gate)
 
 
 def hall(

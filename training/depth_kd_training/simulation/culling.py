@@ -25,6 +25,13 @@ class Pairs(NamedTuple):
     world: Tensor  # (K,)
     solid: Tensor  # (K,)
 
+    def ranked(self, packets: int) -> tuple[Tensor, Tensor]:
+        """Give each packet's first pair (packets,), and each pair's place from there on (K,)."""
+        counts = torch.bincount(self.packet, minlength=packets)
+        first = counts.cumsum(0) - counts
+        number = torch.arange(len(self.packet), device=self.packet.device)
+        return first, (number - first.index_select(0, self.packet)).int()
+
 
 def overlapping(solids: Solids, origin: Tensor, direction: Tensor) -> Pairs:
     """List the pairs of which a ray may hit the solid: (B, T, 3, N or 1), (B, T, 3, N) m."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
+
 from depth_kd_training.simulation.place import pick
 from depth_kd_training.simulation.world import Surface
 import numpy as np
@@ -25,9 +28,11 @@ WOOD = Surface('wood', 1.2, (0.4, 0.28, 0.18), 0.1, reflectivity=0.35)
 BARK = Surface('bark', 1.0, (0.3, 0.24, 0.19), reflectivity=0.3)
 
 _CAR = (  # share, colour, reflectivity
-    (0.22, (0.78, 0.78, 0.77), 0.6), (0.2, (0.06, 0.06, 0.07), 0.06), (0.2, (0.3, 0.31, 0.33), 0.2),
-    (0.12, (0.55, 0.56, 0.57), 0.4), (0.09, (0.08, 0.14, 0.35), 0.12), (0.08, (0.5, 0.05, 0.06), 0.3),
-    (0.03, (0.1, 0.25, 0.16), 0.15), (0.03, (0.42, 0.35, 0.26), 0.3), (0.03, (0.8, 0.62, 0.1), 0.5),
+    (0.22, (0.78, 0.78, 0.77), 0.6), (0.2, (0.06, 0.06, 0.07), 0.06),
+    (0.2, (0.3, 0.31, 0.33), 0.2), (0.12, (0.55, 0.56, 0.57), 0.4),
+    (0.09, (0.08, 0.14, 0.35), 0.12), (0.08, (0.5, 0.05, 0.06), 0.3),
+    (0.03, (0.1, 0.25, 0.16), 0.15), (0.03, (0.42, 0.35, 0.26), 0.3),
+    (0.03, (0.8, 0.62, 0.1), 0.5),
 )  # fmt: skip
 
 
@@ -42,11 +47,9 @@ def shade(rng: np.random.Generator, colour: Colour, spread: float = 0.12) -> Col
 
 def paint(rng: np.random.Generator) -> Surface:
     """Draw the paint of a car: mostly white, black, grey and silver."""
-    draw = float(rng.random())
-    for share, colour, reflectivity in _CAR:
-        draw -= share
-        if draw < 0:
-            break
+    shares, colours, reflectivities = zip(*_CAR, strict=True)
+    index = bisect.bisect(list(itertools.accumulate(shares[:-1])), float(rng.random()))
+    colour, reflectivity = colours[index], reflectivities[index]
     return Surface(
         'plain', 1.0, shade(rng, colour, 0.15), float(rng.uniform(0.3, 0.6)),
         reflectivity=reflectivity,
@@ -57,7 +60,8 @@ def plaster(rng: np.random.Generator) -> Colour:
     """Draw the colour of a plastered or painted wall."""
     colours = (
         (0.78, 0.74, 0.66), (0.72, 0.66, 0.52), (0.66, 0.65, 0.62), (0.76, 0.62, 0.5),
-        (0.6, 0.55, 0.48), (0.8, 0.79, 0.76), (0.63, 0.68, 0.64), (0.7, 0.5, 0.42), (0.5, 0.5, 0.5),
+        (0.6, 0.55, 0.48), (0.8, 0.79, 0.76), (0.63, 0.68, 0.64), (0.7, 0.5, 0.42),
+        (0.5, 0.5, 0.5),
     )  # fmt: skip
     return shade(rng, pick(rng, colours))
 
@@ -77,8 +81,9 @@ def roofing(rng: np.random.Generator) -> Surface:
 def clothes(rng: np.random.Generator) -> Surface:
     """Draw a garment."""
     colours = (
-        (0.08, 0.08, 0.1), (0.12, 0.15, 0.28), (0.4, 0.4, 0.42), (0.6, 0.12, 0.12), (0.7, 0.68, 0.62),
-        (0.2, 0.3, 0.2), (0.45, 0.36, 0.25), (0.15, 0.35, 0.5), (0.75, 0.6, 0.2),
+        (0.08, 0.08, 0.1), (0.12, 0.15, 0.28), (0.4, 0.4, 0.42), (0.6, 0.12, 0.12),
+        (0.7, 0.68, 0.62), (0.2, 0.3, 0.2), (0.45, 0.36, 0.25), (0.15, 0.35, 0.5),
+        (0.75, 0.6, 0.2),
     )  # fmt: skip
     texture = 'stripes' if rng.random() < 0.12 else 'fabric'
     tint = shade(rng, pick(rng, colours), 0.2)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from depth_kd_training.simulation.solids import Kind
 from depth_kd_training.simulation.world import Solid, Surface, WorldBuilder
@@ -21,8 +22,9 @@ class Place:
     """
 
     def __init__(
-        self, builder: WorldBuilder, x: float, y: float, yaw: float = 0.0, semantic: str = 'object',
-        z: float | None = None, tilt: bool = False, instance: int = 0, speed: float = 0.0,
+        self, builder: WorldBuilder, x: float, y: float, yaw: float = 0.0,
+        semantic: str = 'object', z: float | None = None, tilt: bool = False,
+        instance: int = 0, speed: float = 0.0,
     ) -> None:  # fmt: skip
         """Stand on the ground (or at height z) at x, y; `speed` m/s is along the own x axis."""
         self.builder, self.semantic, self.instance = builder, semantic, instance
@@ -67,27 +69,27 @@ class Place:
             )
         )  # fmt: skip
 
-    def box(self, at: Point, size: Point, surface: Surface, **more) -> None:
+    def box(self, at: Point, size: Point, surface: Surface, **more: Any) -> None:
         """Add a box of a size (length, width, height) m; `at` is the middle of its bottom."""
         half = (size[0] / 2, size[1] / 2, size[2] / 2)
         self.part(Kind.FRUSTUM, (at[0], at[1], at[2] + half[2]), half, surface, **more)
 
-    def pole(self, at: Point, radius: float, height: float, surface: Surface, **more) -> None:
+    def pole(self, at: Point, radius: float, height: float, surface: Surface, **more: Any) -> None:
         """Add an upright cylinder; `at` is the middle of its bottom."""
         half = (radius, radius, height / 2)
         self.part(Kind.CYLINDER, (at[0], at[1], at[2] + height / 2), half, surface, **more)
 
-    def ball(self, at: Point, size: Point, surface: Surface, **more) -> None:
+    def ball(self, at: Point, size: Point, surface: Surface, **more: Any) -> None:
         """Add an ellipsoid of a size m around its centre `at`."""
         half = (size[0] / 2, size[1] / 2, size[2] / 2)
         self.part(Kind.ELLIPSOID, at, half, surface, **more)
 
-    def axle(self, at: Point, radius: float, width: float, surface: Surface, **more) -> None:
+    def axle(self, at: Point, radius: float, width: float, surface: Surface, **more: Any) -> None:
         """Add a cylinder that lies along the own y axis, as a wheel; `at` is its centre."""
         half = (radius, radius, width / 2)
         self.part(Kind.CYLINDER, at, half, surface, roll=math.pi / 2, **more)
 
-    def rod(self, start: Point, end: Point, radius: float, surface: Surface, **more) -> None:
+    def rod(self, start: Point, end: Point, radius: float, surface: Surface, **more: Any) -> None:
         """Add a cylinder from one point of an upright place to another."""
         x, y, z = (b - a for a, b in zip(start, end, strict=True))
         length = math.sqrt(x * x + y * y + z * z)
@@ -100,10 +102,10 @@ class Place:
 
 def strip(
     builder: WorldBuilder, xs: list[float], y: tuple[float, float], z: tuple[float, float],
-    surface: Surface, semantic: str, **more,
+    surface: Surface, semantic: str, **more: Any,
 ) -> None:  # fmt: skip
     """Lay boxes between the stations xs that follow the ground: y from..to, z above it."""
-    for start, end in zip(xs, xs[1:], strict=False):
+    for start, end in itertools.pairwise(xs):
         place = Place(builder, (start + end) / 2, sum(y) / 2, semantic=semantic, tilt=True)
         length = (end - start) / math.cos(place.pitch)
         place.box((0, 0, z[0]), (length, y[1] - y[0], z[1] - z[0]), surface, **more)

@@ -41,25 +41,28 @@ def cast(solids: Solids, ground: Ground, origin: Tensor, direction: Tensor, seed
     shared = bool((origin == origin[:, :, :1]).all())
     starts = (origin[:, :, :1] if shared else origin).transpose(2, 3).contiguous()
     pairs = overlapping(solids, starts, columns)
-    # Positive floats order like their bits: the least (distance, solid) of each ray in one pass.
-    key = _key(_ground_distance(ground, starts, columns), 0xFFFFFFFF).view(-1)  # (B * T * N,)
-    starts, columns = starts.flatten(0, 1), columns.flatten(0, 1)
-    starts, columns = (x.index_select(0, pairs.packet) for x in (starts, columns))
-    near, order = enter(solids, (pairs.world, pairs.solid), starts, columns, seed)  # (K, N)
-    ray = pairs.packet[order, None] * count + torch.arange(count, device=origin.device)
-    found = _key(near, pairs.solid[order, None]).view(-1)
-    key = key.scatter_reduce(0, ray.view(-1), found, 'amin')
-    distance = (key >> 32).int().view(torch.float32)
-    index = (key & 0xFFFFFFFF) + 1 & 0xFFFFFFFF  # the ground's is 0 now
+    below = _ground_distance(ground, starts, columns).flatten(0, 1)  # (B * T, N)
+    starts, columns = (x.flatten(0, 1).index_select(0, pairs.packet) for x in (starts, columns))
+    near = enter(solids, (pairs.world, pairs.solid), starts, columns, seed)  # (K, N)
+    # Positive floats order like their bits. The lowest bits give way to the place of the pair
+    # among its packet's, so that one pass finds who is nearest; `near` keeps the full distance.
+    first, rank = pairs.ranked(batch * packets)
+    mask = (1 << (int(rank.max()) + 2).bit_length()) - 1 if len(rank) else 1
+    found = (near.view(torch.int32) & ~mask) | rank[:, None]
+    best = (below.view(torch.int32) & ~mask) | mask  # the ground comes last
+    best = best.scatter_reduce(0, pairs.packet[:, None].expand(-1, count), found, 'amin') & mask
+    on_ground = best == mask
+    pair = (first[:, None] + best).masked_fill(on_ground, 0)  # (B * T, N)
+    distance, index = below, torch.full_like(pair, GROUND)
+    if len(rank):
+        lane = torch.arange(count, device=origin.device)
+        own = near.view(-1).index_select(0, (pair * count + lane).view(-1)).view(below.shape)
+        solid = pairs.solid.index_select(0, pair.view(-1)).view(below.shape)
+        distance = torch.where(on_ground, below, own)
+        index = solid.masked_fill(on_ground, GROUND)
     missed = distance > FAR_M
-    index, distance = index.masked_fill(missed, 0), distance.masked_fill(missed, torch.inf)
-    index = index - 1 - missed.long()
+    distance, index = distance.masked_fill(missed, torch.inf), index.masked_fill(missed, MISS)
     return Hits(*(x.view(batch, packets, count) for x in (distance, index)))
-
-
-def _key(distance: Tensor, solid: Tensor | int) -> Tensor:
-    """Pack distance and solid into int64 that order by distance."""
-    return (distance.view(torch.int32).long() << 32) | solid
 
 
 def _ground_distance(ground: Ground, starts: Tensor, columns: Tensor) -> Tensor:

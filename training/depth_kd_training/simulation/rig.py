@@ -91,7 +91,7 @@ def look(rng: Rng, randomised: bool) -> Look:
         rng.uniform(1.9, 2.5), rng.uniform(max(0.0, 1 - 0.35 * wide), 1 + 0.3 * wide),
         rng.uniform(0.3, 0.7 + 0.4 * wide), max(0.0, rng.normal(0, 1.2 * wide)),
         rng.uniform(0, 0.35), 0.004 + 0.02 * rng.random() ** 2 * wide,
-        max(0.0, rng.normal(-0.1, 0.12)) * wide,
+        max(0.0, rng.normal(-0.15, 0.12)) * wide,
     )  # fmt: skip
     return Look(*(_row(x) for x in values))
 

@@ -191,7 +191,8 @@ def cover(builder: WorldBuilder, rng: np.random.Generator, room: Room, lamps: in
     size = (room.length + 2 * THICK_M, room.width + 2 * THICK_M, 0.2)
     place.box((0, 0, room.height), size, white)
     rows = max(1, round(math.sqrt(lamps * room.width / room.length)))
-    columns, draw = max(1, lamps // rows), float(rng.random())
+    columns = max(1, lamps // rows)
+    draw = float(rng.random()) * (0.7 if room.height < 2.75 else 1.0)
     for i in range(rows * columns):
         x = ((i % columns + 0.5) / columns - 0.5) * room.length
         y = ((i // columns + 0.5) / rows - 0.5) * room.width
@@ -200,7 +201,7 @@ def cover(builder: WorldBuilder, rng: np.random.Generator, room: Room, lamps: in
         elif draw < 0.7:
             place.box((x, y, room.height - 0.12), (1.5, 0.12, 0.08), LAMP, semantic='object')
         else:
-            drop = max(0.05, min(0.6, room.height - 2.4))
+            drop = min(0.6, room.height - 2.4)
             place.pole((x, y, room.height - drop), 0.01, drop, DARK_METAL, semantic='wire')
             at = (x, y, room.height - drop)
             place.ball(at, (0.34, 0.34, 0.28), LAMP, semantic='object')

@@ -31,6 +31,7 @@ def build(rng: np.random.Generator) -> WorldBuilder:
     _lay_ground(builder, rng, road)
     lay_pavements(builder, rng, road)
     mark(builder, rng, road)
+    park(builder, rng, road)
     end = flow(builder, rng, road)
     for side in (RIGHT, LEFT):
         SIDES[road.kind](builder, rng, road, side)
@@ -40,7 +41,6 @@ def build(rng: np.random.Generator) -> WorldBuilder:
     _close_view(builder, rng, road)
     builder.path = drive(rng, end)
     _span(builder, rng, road, end)
-    park(builder, rng, road, 178)
     for side in (RIGHT, LEFT):
         furnish(builder, rng, road, side)
     if not full(builder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from depth_kd_training.simulation.palette import (
     CLEAR,
     CONCRETE,
@@ -185,7 +187,7 @@ def wires(
     builder: WorldBuilder, stations: list[float], y: float, height: float, offsets: list[float]
 ) -> None:
     """Hang wires along x between poles; each sags by two straight parts."""
-    for start, end in zip(stations, stations[1:], strict=False):
+    for start, end in itertools.pairwise(stations):
         place = Place(builder, start, y, 0.0, 'wire', z=0.0)
         low, high = (builder.ground_at(x, y) + height for x in (start, end))
         middle = ((end - start) / 2, (low + high) / 2 - 0.012 * (end - start))

@@ -43,7 +43,7 @@ class Bank(NamedTuple):
         side = torch.full_like(level, SIDE) >> level  # powers of two
         start = (SIDE * SIDE - side * side) * 4 // 3  # texels of the levels before
         column, row = (
-            torch.floor(at * side - 1 + shift).int() & (side - 1)
+            torch.floor(at * side - 0.5 + shift).int() & (side - 1)
             for at, shift in zip((u, v), dither, strict=True)
         )
         place = drawing * self.texels.shape[1] + (start + row * side + column)

@@ -55,7 +55,7 @@ def vehicle(
 def flow(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> float:
     """Fill the lanes with traffic and give the x at which the drive must end."""
     end, heavy = 40.0, {'highway': 0.3, 'works': 0.35, 'canyon': 0.15}.get(road.kind, 0.06)
-    limit = len(builder.solids) + 68  # solids
+    limit = len(builder.solids) + (32 if any(road.parking.values()) else 64)  # solids
     busy = float(rng.uniform(0.4, 1.3))
     for y, direction in road.lanes:
         own = abs(y) < 0.1
@@ -73,21 +73,22 @@ def flow(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> float:
             half = vehicle(builder, rng, x, sway, turn, speed, heavy, detail)
             if own:
                 end = min(end, x - half - 5.5)
-            x += (8.0 if speed == 0 else 14.0) + float(rng.exponential(gap))
+            x += (half + 8.0 if speed == 0 else 14.0) + float(rng.exponential(gap))
     if rng.random() < 0.4:
         car(builder, rng, -float(rng.uniform(11, 18)), 0.0, 0.0, 8.0, 1)
     return max(end, 0.0)
 
 
-def park(builder: WorldBuilder, rng: np.random.Generator, road: Road, limit: int) -> None:
-    """Park cars along the curbs, those beside the drive first, up to a number of solids."""
+def park(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> None:
+    """Park cars along the curbs, those beside the drive first, up to some number of solids."""
+    each = 25 if all(road.parking.values()) else 42
     for side in (RIGHT, LEFT):
         if not road.parking[side]:
             continue
         share, y = float(rng.uniform(0.35, 0.95)), road.edge[side] - side * 1.06
         yaw = math.pi if side == LEFT and len(road.lanes) > 1 else 0.0
         slots = np.arange(-20.0 + rng.uniform(0, 5), 105.0, 6.4)
-        stop = limit if side == LEFT else limit - 35
+        stop = len(builder.solids) + each
         for x in sorted(slots.tolist(), key=lambda x: abs(x - 16)):
             if len(builder.solids) > stop:
                 break
