@@ -1,5 +1,6 @@
 """
-Compare simulated scans with real ones: the KITTI bag's frames beside the same rig in worlds.
+Compare simulated scans with real ones: the KITTI bag's frames beside the same rig in worlds of its kind,
+streets full of queueing vehicles.
 
     python test/simulation_table.py [FRAMES]
 
@@ -50,7 +51,7 @@ def main() -> None:
     folder = Path(os.environ.get('DEPTH_KD_DATA', Path(__file__).parents[2] / 'shared/data'))
     bag = data.build('rosbag', {'root': str(folder / 'kitti_0926_bag'), 'bleed_filter': False})
     real = figures([bag[i] for i in range(len(bag))])
-    options = {'size': SIZE, 'sensor': 'hdl64e', 'rig': 'kitti', 'randomised': 0.0}
+    options = {'world': 'jam', 'size': SIZE, 'sensor': 'hdl64e', 'rig': 'kitti', 'randomised': 0.0}
     worlds = data.build('simulation', options)
     simulated = figures([worlds[i] for i in range(count)])
     print(f'{"":28}{"KITTI bag":>12}{"simulated":>12}{"ratio":>8}')

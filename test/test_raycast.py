@@ -6,7 +6,7 @@ import math
 
 from depth_kd_training.simulation import raycast
 from depth_kd_training.simulation.culling import overlapping
-from depth_kd_training.simulation.intersections import enter
+from depth_kd_training.simulation.intersections import enter, Pairs
 from depth_kd_training.simulation.raycast import cast, GROUND, MISS
 from depth_kd_training.simulation.solids import Ground, Kind, Solids
 import numpy as np
@@ -196,10 +196,10 @@ def test_no_hit_is_lost_by_looking_at_overlapping_packets_only():
     rows, columns = (x.transpose(2, 3) for x in (o, d))
     best = raycast._ground_distance(ground, rows, columns)
     for b in range(2):
-        packets = torch.full((o.shape[1],), b)
+        packets, lanes = torch.full((o.shape[1],), b), torch.arange(o.shape[1])
         for p in range(world.kind.shape[1]):
             every = torch.full_like(packets, p)
-            near = enter(world, (packets, every), rows[b], columns[b], 5)
+            near = enter(world, Pairs(lanes, packets, every), rows[b], columns[b], 5)
             best[b] = torch.minimum(best[b], near)
     best[best > raycast.FAR_M] = torch.inf
     assert torch.allclose(best, hits.distance, rtol=1e-6)  # sums may differ in their last bit

@@ -97,7 +97,7 @@ def test_the_score_is_that_of_the_saved_network(frames, tmp_path):
                 torch.from_numpy(image).permute(2, 0, 1)[None].float(),
                 torch.from_numpy(sparse)[None, None],
             ).depth
-        errors.append(np.abs(depth[0, 0].clamp(0.5, 120).numpy().clip(0.9) - truth).mean())
+        errors.append(np.abs(depth[0, 0].clamp(0.5, 120).numpy() - truth).mean())
     rows = (tmp_path / 'validation.csv').read_text().splitlines()
     assert [row.split(',')[:2] for row in rows[1:]] == [['2', '8'], ['4', '16']]
     scores = dict(zip(rows[0].split(','), map(float, rows[-1].split(',')), strict=True))
@@ -162,19 +162,34 @@ def test_precisions(frames, tmp_path, precision):
 
 
 @pytest.mark.parametrize(
-    ('preset', 'rate', 'batch'),
-    [('lspkd_s8', 0.01, 2), ('mff_mobilenet_v2', 0.002, 2), ('depth_only_b', 0.003, 2)],
+    ('preset', 'rate', 'batch', 'steps'),
+    [
+        ('lspkd_s8', 0.01, 4, 200),
+        ('mff_mobilenet_v2', 0.004, 8, 300),
+        ('depth_only_b', 0.004, 4, 250),
+    ],
 )
-def test_one_frame_is_learnt_by_heart(tmp_path, preset, rate, batch):
-    """MAE below 2 cm within 300 steps, through the whole loop."""
-    frames = street_folder.write(tmp_path / 'one', 1)
+def test_one_frame_is_learnt_by_heart(tmp_path, preset, rate, batch, steps):
+    """
+    MAE below 2 cm, whole frame and saved weights, within 300 steps of the whole loop.
+
+    The batch repeats the frame: batch norm's running variance must be near that of a batch.
+    """
+    frames = street_folder.write(tmp_path / 'one', 1, (33, 65))
+    v, u = np.indices((33, 65))
+    depth = 1 + 0.2 * np.sin(u / 9) + v / 66  # a wavy wall and a box, 0.8 m to 1.7 m
+    depth[10:22, 24:40] = 0.8
+    measured = read_depth(frames / 'sparse/0000.png') > 0
+    street_folder.save_depth(frames / 'depth_gt/0000.png', depth)
+    street_folder.save_depth(frames / 'sparse/0000.png', depth * measured)
     recipe = street_folder.recipe(
         frames,
         network={'preset': preset, 'options': {}},
-        data={'batch': batch, 'augmentation': {}, 'validation_frames': 1},
-        optimisation={'rate': rate, 'ema': None, 'warmup': 20, 'clip': None},
-        steps=300, validate_every=50, save_every_s=1e9,
+        data={'batch': batch, 'augmentation': {}},
+        optimisation={'rate': rate, 'ema': None, 'warmup': 10, 'clip': None},
+        steps=steps, validate_every=steps, save_every_s=1e9,
     )  # fmt: skip
     run(recipe, tmp_path / 'run')
     scores = checkpoint.read_metadata(tmp_path / 'run/last.safetensors').metrics
     assert scores['mae'] < 0.02, scores
+    print(f'{preset}: MAE {scores["mae"] * 100:.2f} cm')

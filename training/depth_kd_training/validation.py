@@ -36,7 +36,8 @@ class Validation:
                 depth = network(sample.image, sample.sparse_depth, features=False).depth
             found = depth[0, 0].float().clamp(nearest, farthest).cpu().numpy()
             truth = sample.depth_gt[0, 0].cpu().numpy()
-            row = metrics.errors(found, truth, (truth >= nearest) & (truth <= farthest))
+            valid = (truth >= nearest) & (truth <= farthest)
+            row = metrics.errors(found, truth, valid, nearest)
             values = torch.tensor([row[key] for key in metrics.UNITS], dtype=torch.float64)
             counts += values.isfinite()
             sums += values.nan_to_num(0.0)

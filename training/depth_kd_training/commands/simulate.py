@@ -35,7 +35,7 @@ Examples:
 
 def simulate(
     out: Annotated[Path, typer.Option(help='Folder or bag to write; must be new or empty.')],
-    world: Annotated[str, typer.Option(help='street, indoor or mixed.')] = 'street',
+    world: Annotated[str, typer.Option(help='street, jam (queued traffic), indoor or mixed.')] = 'street',
     frames: Annotated[int, typer.Option(min=1, help='How many.')] = 100,
     size: Annotated[str, typer.Option(help='Of the image, HEIGHTxWIDTH px.')] = '240x608',
     sensor: Annotated[

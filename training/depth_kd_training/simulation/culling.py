@@ -7,30 +7,13 @@ lies wholly outside one of the pyramid's four sides, or behind its tip.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from depth_kd_training.simulation.intersections import NEAREST_M
+from depth_kd_training.simulation.intersections import NEAREST_M, Pairs
 from depth_kd_training.simulation.solids import Kind, Solids
 import torch
 from torch import Tensor
 import torch.nn.functional as F
 
 _MARGIN = 1e-4  # of a packet's outline, in units of its distance-1 plane
-
-
-class Pairs(NamedTuple):
-    """Hold K pairs of a packet and a solid of its world."""
-
-    packet: Tensor  # (K,) index among all B * T
-    world: Tensor  # (K,)
-    solid: Tensor  # (K,)
-
-    def ranked(self, packets: int) -> tuple[Tensor, Tensor]:
-        """Give each packet's first pair (packets,), and each pair's place from there on (K,)."""
-        counts = torch.bincount(self.packet, minlength=packets)
-        first = counts.cumsum(0) - counts
-        number = torch.arange(len(self.packet), device=self.packet.device)
-        return first, (number - first.index_select(0, self.packet)).int()
 
 
 def overlapping(solids: Solids, origin: Tensor, direction: Tensor) -> Pairs:

@@ -13,7 +13,6 @@ from depth_kd_training.simulation.world import CLASSES
 import numpy as np
 
 LABELS = ('ring', 'semantic', 'instance')  # stored as label + 1, 0 = none
-FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def prepare(root: Path) -> None:
@@ -43,5 +42,5 @@ def write(root: Path, frame: Frame) -> None:
 
 def _png(path: Path, values: np.ndarray) -> None:
     """Write a PNG; cv2 says nothing about a full disk but False."""
-    if not cv2.imwrite(str(path), values, FAST):
+    if not cv2.imwrite(str(path), values):
         raise OSError(f'{path}: could not be written: is the disk full or read-only?')

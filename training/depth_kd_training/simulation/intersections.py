@@ -7,6 +7,8 @@ Vectors are (K, 3, N), so that each coordinate is contiguous; an origin that a p
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from depth_kd_training.simulation.solids import Kind, Solids
 import torch
 from torch import Tensor
@@ -15,7 +17,14 @@ NEAREST_M = 0.05  # nothing nearer to a ray's origin is hit
 TINY = 1e-20  # keeps a quotient by 0 finite
 HUGE = 1e30
 BLOCK = 512  # pairs at a time: what they need nearly fits into a core's cache
-Pairs = tuple[Tensor, Tensor]  # world, solid: (K,) each
+
+
+class Pairs(NamedTuple):
+    """Hold K pairs of a packet and a solid of its world, ordered by packet."""
+
+    packet: Tensor  # (K,) index among all B * T
+    world: Tensor  # (K,)
+    solid: Tensor  # (K,)
 
 
 def below_zero(value: Tensor) -> Tensor:
@@ -23,30 +32,40 @@ def below_zero(value: Tensor) -> Tensor:
     return (value * -HUGE).clamp(min=0)
 
 
-def enter(solids: Solids, pair: Pairs, origin: Tensor, direction: Tensor, seed: int) -> Tensor:
-    """Give the distance (K, N) at which rays enter their solid; huge: never."""
+def enter(solids: Solids, pairs: Pairs, origin: Tensor, direction: Tensor, seed: int) -> Tensor:
+    """
+    Give the distance (K, N) at which rays enter their solid; huge: never.
+
+    Origin (T, 3, N or 1) and direction (T, 3, N) are those of the packets that pairs name.
+    """
+    pair = pairs.world, pairs.solid
     kind = solids.kind[pair]
     straight = (solids.taper[pair] == 0).all(1)
     groups = (
         (_box, (kind == Kind.FRUSTUM) & straight), (_frustum, (kind == Kind.FRUSTUM) & ~straight),
         (_cylinder, kind == Kind.CYLINDER), (_ellipsoid, kind == Kind.ELLIPSOID),
     )  # fmt: skip
-    found = torch.empty_like(direction[:, 0])
+    found = direction.new_empty(len(pairs.packet), direction.shape[2])
     for interval, chosen in groups:
         for index in chosen.nonzero().squeeze(1).split(BLOCK):
-            own = pair[0][index], pair[1][index]
+            own = pair[0].index_select(0, index), pair[1].index_select(0, index)
+            packet = pairs.packet.index_select(0, index)
             turn = solids.rotation[own].transpose(1, 2) / solids.half[own][..., None]
-            o = turn @ (
-                origin.index_select(0, index) - solids.centre[own][..., None]
-            )  # (M, 3, N or 1)
-            d = turn @ direction.index_select(0, index)
+            o = turn @ (origin.index_select(0, packet) - solids.centre[own][..., None])
+            d = turn @ direction.index_select(0, packet)  # (M, 3, N)
             first, last = interval(o, d, solids.taper[own])
             found.index_copy_(0, index, _seen(solids, own, o, d, first, last, seed))
     return found
 
 
 def _seen(
-    solids: Solids, pair: Pairs, o: Tensor, d: Tensor, first: Tensor, last: Tensor, seed: int
+    solids: Solids,
+    pair: tuple[Tensor, Tensor],
+    o: Tensor,
+    d: Tensor,
+    first: Tensor,
+    last: Tensor,
+    seed: int,
 ) -> Tensor:
     """Choose the front or, behind a hole of it, the back of each solid; huge where both miss."""
     passed = below_zero(last - first)

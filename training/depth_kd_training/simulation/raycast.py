@@ -42,11 +42,10 @@ def cast(solids: Solids, ground: Ground, origin: Tensor, direction: Tensor, seed
     starts = (origin[:, :, :1] if shared else origin).transpose(2, 3).contiguous()
     pairs = overlapping(solids, starts, columns)
     below = _ground_distance(ground, starts, columns).flatten(0, 1)  # (B * T, N)
-    starts, columns = (x.flatten(0, 1).index_select(0, pairs.packet) for x in (starts, columns))
-    near = enter(solids, (pairs.world, pairs.solid), starts, columns, seed)  # (K, N)
+    near = enter(solids, pairs, starts.flatten(0, 1), columns.flatten(0, 1), seed)  # (K, N)
     # Positive floats order like their bits. The lowest bits give way to the place of the pair
     # among its packet's, so that one pass finds who is nearest; `near` keeps the full distance.
-    first, rank = pairs.ranked(batch * packets)
+    first, rank = _ranked(pairs.packet, batch * packets)
     mask = (1 << (int(rank.max()) + 2).bit_length()) - 1 if len(rank) else 1
     found = (near.view(torch.int32) & ~mask) | rank[:, None]
     best = (below.view(torch.int32) & ~mask) | mask  # the ground comes last
@@ -63,6 +62,14 @@ def cast(solids: Solids, ground: Ground, origin: Tensor, direction: Tensor, seed
     missed = distance > FAR_M
     distance, index = distance.masked_fill(missed, torch.inf), index.masked_fill(missed, MISS)
     return Hits(*(x.view(batch, packets, count) for x in (distance, index)))
+
+
+def _ranked(packet: Tensor, packets: int) -> tuple[Tensor, Tensor]:
+    """Give each packet's first pair (packets,), and each pair's place from there on (K,)."""
+    counts = torch.bincount(packet, minlength=packets)
+    first = counts.cumsum(0) - counts
+    number = torch.arange(len(packet), device=packet.device)
+    return first, (number - first.index_select(0, packet)).int()
 
 
 def _ground_distance(ground: Ground, starts: Tensor, columns: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ class Road:
     """
     Lay out a road along x; the sensor's lane is around y = 0 and traffic keeps to the right.
 
-    `edge`, `walk`, `parking` hold one value per side (RIGHT, LEFT): y of the curb, width of the
-    pavement, width of the parking lane inside the curb (0: none).
+    `jam`: vehicles queue in all lanes of the sensor's direction. `edge`, `walk`, `parking` hold
+    one value per side (RIGHT, LEFT): y of the curb, width of the pavement, width of the parking
+    lane inside the curb (0: none).
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Road:
     parking: dict[int, float]
     curb: float
     junction: tuple[float, float] | None
+    jam: bool = False
 
     def out(self, side: int, distance: float) -> float:
         """Give the y at a distance outside the curb of a side."""
@@ -52,8 +54,9 @@ class Road:
         )
 
 
-def draw_road(rng: np.random.Generator) -> Road:
-    """Draw the kind and the layout of a road."""
+def draw_road(rng: np.random.Generator, jam: bool | None = None) -> Road:
+    """Draw the kind and the layout of a road; in some, or where asked for, traffic is jammed."""
+    jam = bool(rng.random() < 0.12) if jam is None else jam
     kind = KINDS[int(np.searchsorted(np.cumsum((0.28, 0.24, 0.2, 0.14, 0.14)), rng.random()))]
     lane = float(rng.uniform(3.4, 3.75) if kind == 'highway' else rng.uniform(3.0, 3.5))
     same, other, median = 1, 1, 0.0
@@ -63,7 +66,9 @@ def draw_road(rng: np.random.Generator) -> Road:
         same, other = 2, 2
     elif kind in ('canyon', 'residential') and rng.random() < 0.2:
         other = 0  # one way
-    own = int(rng.integers(same))  # lanes to the right of the sensor's
+    if jam:
+        same = 3
+    own = 1 if jam else int(rng.integers(same))  # lanes to the right of the sensor's
     low = -(own + 0.5) * lane
     lanes = [(low + (i + 0.5) * lane, 1) for i in range(same)]
     middle = low + same * lane + median
@@ -86,7 +91,7 @@ def draw_road(rng: np.random.Generator) -> Road:
         start = float(rng.uniform(18, 75))
         junction = (start, start + float(rng.uniform(7, 11)))
     curb = float(rng.uniform(0.1, 0.15))
-    return Road(kind, lane, tuple(lanes), edge, walk, park, curb, junction)
+    return Road(kind, lane, tuple(lanes), edge, walk, park, curb, junction, jam)
 
 
 def lay_pavements(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> None:

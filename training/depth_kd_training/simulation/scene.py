@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 import math
 from typing import NamedTuple
 
@@ -14,7 +15,12 @@ from depth_kd_training.simulation.textures import DRAW
 from depth_kd_training.simulation.world import WorldBuilder
 import numpy as np
 
-WORLDS = {'street': street.build, 'indoor': indoor.build}
+WORLDS = {
+    'street': street.build,
+    'indoor': indoor.build,
+    'jam': partial(street.build, jam=True),
+}
+MIXED = ('street', 'indoor')
 SENSORS = ('random', 'rgbd', 'none', *lidar_models.MODELS)
 OVERCAST = 0.3  # a weaker sun stands behind clouds
 
@@ -24,9 +30,9 @@ class Config:
     """
     Choose the kind of scenes.
 
-    `world` is street, indoor or mixed; `sensor` a LiDAR by name, 'random' among them, 'rgbd' or
-    'none'; `rig` how sensors are mounted, 'random' or 'kitti'. `randomised` is the share of scenes
-    in random colours and textures.
+    `world` is street, jam (a street full of vehicles), indoor or mixed; `sensor` a LiDAR by name,
+    'random' among them, 'rgbd' or 'none'; `rig` how sensors are mounted, 'random' or 'kitti'.
+    `randomised` is the share of scenes in random colours and textures.
     """
 
     world: str = 'street'
@@ -67,8 +73,7 @@ def seed_of(seed: int, number: int) -> int:
 def draw(config: Config, seed: int) -> Scene:
     """Draw the scene of a seed."""
     rng = np.random.default_rng([seed, 20])
-    kinds = list(WORLDS)
-    kind = config.world if config.world != 'mixed' else kinds[rng.integers(len(kinds))]
+    kind = config.world if config.world != 'mixed' else MIXED[rng.integers(len(MIXED))]
     builder = WORLDS[kind](rng)
     randomised = rng.random() < config.randomised
     if randomised:

@@ -25,9 +25,13 @@ from depth_kd_training.simulation.world import Surface, WorldBuilder
 import numpy as np
 
 
-def build(rng: np.random.Generator) -> WorldBuilder:
-    """Draw a street: the sensors drive along x from 0 to at most 40 m, in their lane."""
-    builder, road = WorldBuilder(), draw_road(rng)
+def build(rng: np.random.Generator, jam: bool | None = None) -> WorldBuilder:
+    """
+    Draw a street: the sensors drive along x from 0 to at most 40 m, in their lane.
+
+    `jam` says whether vehicles queue on both sides; by default some streets are so.
+    """
+    builder, road = WorldBuilder(), draw_road(rng, jam)
     _lay_ground(builder, rng, road)
     lay_pavements(builder, rng, road)
     mark(builder, rng, road)

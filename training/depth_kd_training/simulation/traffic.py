@@ -54,6 +54,8 @@ def vehicle(
 
 def flow(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> float:
     """Fill the lanes with traffic and give the x at which the drive must end."""
+    if road.jam:
+        return queue(builder, rng, road)
     end, heavy = 40.0, {'highway': 0.3, 'works': 0.35, 'canyon': 0.15}.get(road.kind, 0.06)
     limit = len(builder.solids) + (32 if any(road.parking.values()) else 64)  # solids
     busy = float(rng.uniform(0.4, 1.3))
@@ -76,6 +78,24 @@ def flow(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> float:
             x += (half + 8.0 if speed == 0 else 14.0) + float(rng.exponential(gap))
     if rng.random() < 0.4:
         car(builder, rng, -float(rng.uniform(11, 18)), 0.0, 0.0, 8.0, 1)
+    return max(end, 0.0)
+
+
+def queue(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> float:
+    """Fill the lanes of the own direction bumper to bumper; give the x at which to stop."""
+    speed, end = float(rng.uniform(0, 2)), 40.0
+    for y, direction in road.lanes:
+        if direction < 0:
+            continue
+        own = abs(y) < 0.1
+        x = float(rng.uniform(9, 16) if own else rng.uniform(-9, 1))
+        for i in range(5):
+            detail = 2 if own and i == 0 else nearness(x)
+            aside = y + float(rng.uniform(-0.2, 0.2))
+            half = vehicle(builder, rng, x, aside, 0.0, speed, 0.35, detail)
+            if own:
+                end = min(end, x - half - 3.5)
+            x += 2 * half + float(rng.uniform(2.0, 5.0)) + (6.3 - half)  # room for a lorry
     return max(end, 0.0)
 
 
