@@ -1,6 +1,5 @@
 """
-Compare simulated scans with real ones: the KITTI bag's frames beside the same rig in worlds of its kind,
-streets full of queueing vehicles.
+Compare simulated scans with real ones: the KITTI bag's frames beside the same rig in jams.
 
     python test/simulation_table.py [FRAMES]
 
@@ -11,6 +10,7 @@ because real frames have no dense truth.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import itertools
 import os
 from pathlib import Path
 import sys
@@ -33,10 +33,10 @@ def figures(frames: Sequence) -> dict[str, float]:
         seen = ring[depth > 0]
         row = {'points in the picture': float((depth > 0).sum())}
         per_beam = np.bincount(seen[seen >= 0], minlength=64)
-        for low, high in zip(BEAMS, BEAMS[1:], strict=False):
+        for low, high in itertools.pairwise(BEAMS):
             row[f'points per beam {low + 1}-{high}'] = float(per_beam[low:high].mean())
         counts = np.histogram(depth[depth > 0], BOUNDS_M)[0] / (depth > 0).sum()
-        for low, high, share in zip(BOUNDS_M, BOUNDS_M[1:], counts, strict=False):
+        for low, high, share in zip(BOUNDS_M[:-1], BOUNDS_M[1:], counts, strict=True):
             row[f'share at {low}-{high} m'] = float(share)
         row['median depth m'] = float(np.median(depth[depth > 0]))
         row['see-through share'] = see_through(torch.from_numpy(depth))

@@ -58,7 +58,8 @@ def test_frames_come_back_a_tenth_of_a_second_apart(street, recording):
             assert camera.size == (64, 96)
     topics = {name: info.type for name, info in recording.topics.items()}
     assert topics == {
-        '/tf_static': 'tf2_msgs/msg/TFMessage', '/camera/camera_info': 'sensor_msgs/msg/CameraInfo',
+        '/tf_static': 'tf2_msgs/msg/TFMessage',
+        '/camera/camera_info': 'sensor_msgs/msg/CameraInfo',
         '/camera/image_rect_color': 'sensor_msgs/msg/Image',
         '/lidar/points': 'sensor_msgs/msg/PointCloud2',
     }  # fmt: skip

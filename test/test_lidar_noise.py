@@ -40,6 +40,15 @@ def test_beams_are_counted_among_those_in_the_frame():
     assert beams_of(result) == [24, 30, 36, 42] and result.sparse_depth[0, 0] == 0
 
 
+def test_beams_are_those_of_the_lidar_where_it_is_known_how_many_it_has():
+    ring = np.where(frame_of(48, 20).ring >= 8, frame_of(48, 20).ring, -1).astype(np.int16)
+    depth = (ring >= 0).astype(np.float32)
+    frame = replace(frame_of(48, 20, ring=ring, sparse_depth=depth), beams=40)
+    assert beams_of(lidar_noise.fewer_beams(frame, 10, 0)) == [8, 12]
+    assert beams_of(lidar_noise.fewer_beams(frame, 10, 0.75)) == [11, 15]
+    assert beams_of(lidar_noise.fewer_beams(frame, 40, 0.5)) == [*range(8, 16)]
+
+
 def test_a_frame_without_a_point_has_no_beams_to_drop():
     frame = frame_of(sparse_depth=np.zeros((37, 53), np.float32), ring=None)
     result = lidar_noise.fewer_beams(frame, 4, 0.5)

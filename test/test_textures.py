@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depth_kd_training.simulation import textures
-from depth_kd_training.simulation.textures import bank, Bank, LEVELS, SIDE, VARIANTS
+from depth_kd_training.simulation.textures import Bank, bank, LEVELS, SIDE, VARIANTS
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -13,7 +13,19 @@ NAMES = (  # what the generators of worlds may ask for
     'plain asphalt concrete paving cobbles grass soil brick plaster tiles panels facade wood '
     'planks corrugated foliage bark fabric carpet checks stripes text poster metal marble'
 ).split()
-NOISY = 'plain asphalt concrete grass soil plaster wood foliage bark carpet metal'.split()
+NOISY = [
+    'plain',
+    'asphalt',
+    'concrete',
+    'grass',
+    'soil',
+    'plaster',
+    'wood',
+    'foliage',
+    'bark',
+    'carpet',
+    'metal',
+]
 
 
 def unpacked(drawing, level, found=None):

@@ -18,7 +18,9 @@ import torch
 
 def fewer_beams(frame: Frame, count: int, phase: float) -> Frame:
     """
-    Keep `count` of the beams seen in the frame, evenly spaced; all, if there are no more.
+    Keep `count` of the LiDAR's beams, evenly spaced; all, if there are no more.
+
+    Where it is not known how many the LiDAR has, those seen in the frame are counted.
 
     The phase in [0, 1) says which: 0 begins with the first beam.
     """
@@ -31,6 +33,8 @@ def fewer_beams(frame: Frame, count: int, phase: float) -> Frame:
             f'frame {frame.name}: no ring of its points is known, beams cannot be dropped: '
             'give dropout instead, or a data set with rings'
         )
+    if frame.beams and len(seen):
+        seen = np.arange(max(frame.beams, seen[-1] + 1))
     if len(seen) > count:
         seen = seen[((np.arange(count) + phase) * len(seen) / count).astype(int)]
     return _without(frame, depth, place[~np.isin(rings, seen)])

@@ -33,9 +33,24 @@ Examples:
 """
 
 
+def _list(wanted: bool) -> None:
+    """List the LiDARs and end, if that is wanted."""
+    if wanted:
+        from depth_kd_training.simulation.lidar_models import MODELS
+
+        for name, model in MODELS.items():
+            high, low = model.elevation_deg[0], model.elevation_deg[-1]
+            typer.echo(
+                f'{name:10} {model.beams:3} beams, {high:g} to {low:g} deg, {model.range_m:g} m'
+            )
+        raise typer.Exit
+
+
 def simulate(
     out: Annotated[Path, typer.Option(help='Folder or bag to write; must be new or empty.')],
-    world: Annotated[str, typer.Option(help='street, jam (queued traffic), indoor or mixed.')] = 'street',
+    world: Annotated[
+        str, typer.Option(help='street, jam (queued traffic), indoor or mixed.')
+    ] = 'street',
     frames: Annotated[int, typer.Option(min=1, help='How many.')] = 100,
     size: Annotated[str, typer.Option(help='Of the image, HEIGHTxWIDTH px.')] = '240x608',
     sensor: Annotated[
@@ -52,12 +67,14 @@ def simulate(
         int | None,
         typer.Option(min=0, help='Processes; 0: this one.', show_default='one per core'),
     ] = None,
-    device: Annotated[str, typer.Option(help='cpu, cuda or cuda:N.')] = 'cpu',
+    device: Annotated[str, typer.Option(help='auto, cpu, cuda or cuda:N.')] = 'cpu',
     list_sensors: Annotated[
-        bool, typer.Option('--list', help='List the LiDARs and end.', is_eager=True)
+        bool,
+        typer.Option('--list', help='List the LiDARs and end.', is_eager=True, callback=_list),
     ] = False,
 ) -> None:
     from depth_kd_ros import pictures
+    from depth_kd_ros.completer import open_device
     from depth_kd_training.simulation import production
     from depth_kd_training.simulation.scene import Config
 
@@ -69,6 +86,7 @@ def simulate(
     processes = len(os.sched_getaffinity(0)) if workers is None else workers
     start = time.perf_counter()
     try:
+        device = str(open_device(device))
         config = Config(world, (int(height), int(width)), sensor, rig, randomised)
         with typer.progressbar(length=frames, label='simulating', file=sys.stderr) as bar:
 

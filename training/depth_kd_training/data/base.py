@@ -19,7 +19,8 @@ class Frame:
     Hold one example as it was stored; 0 = no depth, -1 = unknown.
 
     `depth_gt` is None where the frame is unlabelled, `sparse_depth` where there is no LiDAR.
-    `ring` tells which beam measured each pixel of the sparse depth.
+    `ring` tells which beam measured each pixel of the sparse depth, `beams` how many beams the
+    LiDAR has, those that miss the picture too.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Frame:
     ring: np.ndarray | None = None  # (H, W) int16
     semantic: np.ndarray | None = None  # (H, W) int16
     instance: np.ndarray | None = None  # (H, W) int32
+    beams: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError unless all maps have the image's height and width."""

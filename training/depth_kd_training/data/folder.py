@@ -8,6 +8,7 @@ The simple user format, as `depth_kd complete` reads it, with what training can 
     ROOT/semantic/*.png            class + 1, likewise; optional
     ROOT/instance/*.png            object + 1, likewise; optional
     ROOT/classes.json              names of the classes, ["road", ...]; optional
+    ROOT/beams.txt                 how many beams the LiDAR has; optional
     ROOT/K/*.txt                   3x3 numbers of each frame, or one for all:
     ROOT/calib.json, camera_info.yaml or K.txt; optional
 
@@ -71,6 +72,8 @@ class Dataset:
         for name in self.optional:
             self.tree.check_partners([*self.folder.images.values()], partial(self._path, name))
         self.classes = self._classes(root / 'classes.json')
+        beams = root / 'beams.txt'
+        self.beams = int(self.tree.matrix(beams, (1, 1))[0, 0]) if beams.is_file() else None
 
     def __len__(self) -> int:
         return len(self.folder)
@@ -91,7 +94,7 @@ class Dataset:
             for key, kind in LABELS.items()
             if key in self.optional
         }
-        return Frame(name, frame.image, K, frame.sparse, truth, **labels)
+        return Frame(name, frame.image, K, frame.sparse, truth, beams=self.beams, **labels)
 
     def _path(self, folder: str, image: Path) -> Path:
         """Give the file in one of the optional folders that belongs to an image."""

@@ -177,6 +177,7 @@ class Dataset:
     def _frame(self, instant: Instant) -> Frame:
         """Project the points; those of withheld beams become the truth."""
         ring = self._ring(instant)
+        beams = None if ring is None or not len(ring) else int(ring.max()) + 1
         kept = np.arange(len(instant.points.xyz))
         depth_gt = None
         if ring is not None and self.config.withhold != 'none':
@@ -187,7 +188,8 @@ class Dataset:
             kept = np.flatnonzero(ring % step != step - 1)
         sparse, rings = self._projected(instant, kept, ring)
         K, name = np.array(instant.camera.K), str(instant.stamp_ns)
-        return Frame(name, instant.image, K, sparse, depth_gt, None if ring is None else rings)
+        known = {} if ring is None else {'ring': rings, 'beams': beams}
+        return Frame(name, instant.image, K, sparse, depth_gt, **known)
 
     def _ring(self, instant: Instant) -> np.ndarray | None:
         """Give the beam (N,) of each point, None where the cloud does not show it."""

@@ -49,9 +49,11 @@ def write(
     with BagWriter(path, storage) as bag:
         t = bag.types.types
         for topic, kind, qos in (
-            (STATIC, 'tf2_msgs/msg/TFMessage', [LATCHED]), (INFO, 'sensor_msgs/msg/CameraInfo', []),
-            (IMAGE, 'sensor_msgs/msg/Image', []), (POINTS, 'sensor_msgs/msg/PointCloud2', []),
-        ):  # fmt: skip
+            (STATIC, 'tf2_msgs/msg/TFMessage', [LATCHED]),
+            (INFO, 'sensor_msgs/msg/CameraInfo', []),
+            (IMAGE, 'sensor_msgs/msg/Image', []),
+            (POINTS, 'sensor_msgs/msg/PointCloud2', []),
+        ):
             bag.declare(topic, kind, qos)
         bag.add(STATIC, _transforms(t, rig), START_NS)
         for count, (frame, scan) in enumerate(shots, 1):

@@ -15,14 +15,20 @@ import numpy as np
 LABELS = ('ring', 'semantic', 'instance')  # stored as label + 1, 0 = none
 
 
-def prepare(root: Path) -> None:
-    """Make the folder; it must be new or empty. Raises ValueError, OSError."""
+def prepare(root: Path, beams: int | None = None) -> None:
+    """
+    Make the folder for frames of a LiDAR of so many beams, where there is but one kind of it.
+
+    It must be new or empty. Raises ValueError, OSError.
+    """
     root.mkdir(parents=True, exist_ok=True)
     if any(root.iterdir()):
         raise ValueError(f'{root} is not empty: choose another folder, or remove it')
     for name in ('rgb', 'sparse', 'depth_gt', *LABELS, 'K'):
         (root / name).mkdir()
     files.replace(root / 'classes.json', json.dumps(CLASSES).encode())
+    if beams:
+        files.replace(root / 'beams.txt', f'{beams}\n'.encode())
 
 
 def write(root: Path, frame: Frame) -> None:

@@ -75,6 +75,7 @@ def render(
             _array(truth['depth_gt'], np.float32),
             None if ring is None else _array(ring, np.int16),
             _array(truth['semantic'], np.int16), _array(truth['instance'], np.int32),
+            lidar_models.beams_of(scene.sensor),
         )  # fmt: skip
         shots.append(Shot(frame, scan, hidden))
     return shots

@@ -117,6 +117,11 @@ MODELS: dict[str, Model] = {
 }
 
 
+def beams_of(name: str) -> int | None:
+    """Give how many beams the LiDAR of a name has; None for what is no LiDAR's name."""
+    return MODELS[name].beams if name in MODELS else None
+
+
 def find(name: str) -> Model:
     """Give the LiDAR of a name; ValueError lists the names."""
     if name not in MODELS:

@@ -105,7 +105,7 @@ def write_folder(
     progress: Progress,
 ) -> Summary:  # fmt: skip
     """Write frames as a data set `folder`; raise ValueError for a folder that is not empty."""
-    folder.prepare(root)
+    folder.prepare(root, lidar_models.beams_of(config.sensor))
     summary = Summary(count)
     if device == 'cpu':
         job = partial(_write_one, config, seed, root, summary.shown)
@@ -133,8 +133,7 @@ def write_bag(
             yield shot.frame, shot.scan
 
     first = drive.scene(0)
-    beams = lidar_models.find(first.sensor).beams if first.sensor in lidar_models.MODELS else 0
-    bag.write(path, first.rig, beams, shots(), storage)
+    bag.write(path, first.rig, lidar_models.beams_of(first.sensor) or 0, shots(), storage)
     return summary
 
 
