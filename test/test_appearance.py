@@ -183,10 +183,9 @@ def test_where_nothing_is_hit_there_is_the_sky():
     np.testing.assert_allclose(white, np.full_like(white, 1.1), rtol=1e-5)  # 1.1 x brightest
     sunny = light(ground(ground_height=-1e6, sun=(1.0, 0.1, 0.5)), sky(), pitch=-0.5)
     row, column = np.unravel_index(sunny.sum(-1).argmax(), SIZE)
-    # The sun is at elevation atan(0.5 / 1.005), 0.0996 rad to the left.
-    forward, left, rise = orientation(-0.5).T @ np.array([1.0, 0.1, 0.5])[[0, 1, 2]]
-    assert abs(column - (K[0, 2] + FOCAL * forward / rise)) < 1
-    assert abs(row - (K[1, 2] + FOCAL * left / rise)) < 1
+    right, down, ahead = orientation(-0.5).T @ np.array([1.0, 0.1, 0.5])
+    assert abs(column - (K[0, 2] + FOCAL * right / ahead)) < 1
+    assert abs(row - (K[1, 2] + FOCAL * down / ahead)) < 1
 
 
 def test_a_mirror_shows_the_sky_above_and_houses_at_the_side():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import fields, replace
 import math
 
-from depth_kd_training.simulation import frame, lidar_models, rig, scene
+from depth_kd_training.simulation import lidar_models, rig
 from depth_kd_training.simulation.frame import FAR_M, random_place, render, shot
 from depth_kd_training.simulation.rig import Rig
 from depth_kd_training.simulation.scene import Config, draw, place, Scene, seed_of
 from depth_kd_training.simulation.solids import Kind
-from depth_kd_training.simulation.world import CLASSES, SKY, Solid, WorldBuilder
+from depth_kd_training.simulation.world import CLASSES, SKY, Solid, Surface, WorldBuilder
 import numpy as np
 import pytest
 import torch
@@ -113,6 +113,7 @@ def test_a_wall_fills_the_picture_with_points_of_its_depth(sensor):
     points = found.frame.sparse_depth[found.frame.sparse_depth > 0]
     noise = lidar_models.find(sensor).noise_m
     assert len(points) > 300 and found.hidden == 0
+    assert (found.frame.sparse_depth > 0).any(0).all()  # from the left edge to the right
     assert np.abs(points - 10).max() < 6 * noise
     assert abs(found.scan.points[:, 0].mean() - 10.4) < 0.005  # of all, not each pixel's nearest
     ring = found.frame.ring
@@ -306,4 +307,12 @@ def test_mixed_worlds_are_both_and_random_sensors_many():
 def test_choices_that_do_not_exist(changes, message):
     with pytest.raises(ValueError, match=message):
         Config(**changes)
-    assert frame.shot and scene.SENSORS[0] == 'random'
+
+
+def test_an_rgbd_camera_loses_panes_and_what_is_far():
+    """2 m ahead are a pane, on the left, and a matt wall; a second one is 12 m away."""
+    pane = box(3, (1, 30, 90), y=30.0, surface=Surface(glass=True))
+    near, far = box(3, (1, 30, 60), y=-30.0, z=-30.0), box(13, (1, 90, 90))
+    given = take(pane, near, far, sensor='rgbd', height=30.0).frame.sparse_depth > 0
+    left, low, high = given[:, :32], given[22:, 36:], given[:19, 36:]
+    assert left.mean() < 0.3 and low.mean() > 0.8 and not high.any()

@@ -9,23 +9,15 @@ import pytest
 from scipy.ndimage import map_coordinates
 import torch
 
-NAMES = (  # what the generators of worlds may ask for
-    'plain asphalt concrete paving cobbles grass soil brick plaster tiles panels facade wood '
-    'planks corrugated foliage bark fabric carpet checks stripes text poster metal marble'
-).split()
+NAMES = [  # what the generators of worlds may ask for
+    'plain', 'asphalt', 'concrete', 'paving', 'cobbles', 'grass', 'soil', 'brick', 'plaster',
+    'tiles', 'panels', 'facade', 'wood', 'planks', 'corrugated', 'foliage', 'bark', 'fabric',
+    'carpet', 'checks', 'stripes', 'text', 'poster', 'metal', 'marble',
+]  # fmt: skip
 NOISY = [
-    'plain',
-    'asphalt',
-    'concrete',
-    'grass',
-    'soil',
-    'plaster',
-    'wood',
-    'foliage',
-    'bark',
-    'carpet',
-    'metal',
-]
+    'plain', 'asphalt', 'concrete', 'grass', 'soil', 'plaster', 'wood', 'foliage', 'bark',
+    'carpet', 'metal',
+]  # fmt: skip
 
 
 def unpacked(drawing, level, found=None):

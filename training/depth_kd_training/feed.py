@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from multiprocessing import resource_tracker
 import re
 import signal
 import time
@@ -123,6 +124,7 @@ def told(error: Exception) -> str:
 @contextmanager
 def deaf_children() -> Iterator[None]:
     """Start processes that Ctrl-C and SIGTERM do not end: the loop needs them until it stops."""
+    resource_tracker.ensure_running()  # starting it later, it would clear the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield

@@ -47,7 +47,7 @@ def _list(wanted: bool) -> None:
 
 
 def simulate(
-    out: Annotated[Path, typer.Option(help='Folder or bag to write; must be new or empty.')],
+    out: Annotated[Path, typer.Option(help='Folder (new or empty) or bag (new) to write.')],
     world: Annotated[
         str, typer.Option(help='street, jam (queued traffic), indoor or mixed.')
     ] = 'street',
@@ -80,6 +80,8 @@ def simulate(
 
     if format not in ('folder', 'rosbag2'):
         fail(f'--format {format!r}: give folder or rosbag2')
+    if format == 'rosbag2' and device != 'cpu':
+        fail(f'--device {device!r}: a rosbag2 is rendered by processes of the CPU; leave it out')
     height, _, width = size.partition('x')
     if not (height.isdigit() and width.isdigit()):
         fail(f'--size {size!r}: give HEIGHTxWIDTH in pixels, as in 240x608')
@@ -97,13 +99,13 @@ def simulate(
                 summary = production.write_folder(
                     config, seed, frames, out, processes, device, progress
                 )
-                beside = out
             else:
                 summary = production.write_bag(
                     config, seed, frames, out, processes, storage, progress
                 )
-                beside = out
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        fail(f'{error.filename or out}: {error.strerror or error}')
+    except ValueError as error:
         fail(str(error))
     seconds = time.perf_counter() - start
     report = {
@@ -115,11 +117,11 @@ def simulate(
         },
         **summary.report(),
     }  # fmt: skip
-    (beside / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
-    pictures.write(str(beside / 'contact_sheet.png'), summary.sheet())
+    (out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
+    pictures.write(str(out / 'contact_sheet.png'), summary.sheet())
     typer.echo(
         f'{out}: {frames} frames, {report["frames_per_second"]} frames per second, '
         f'{report["points_per_frame"]:.0f} points per frame, of which '
         f'{report["see_through_share"]:.1%} see past an edge; look at '
-        f'{beside / "contact_sheet.png"}'
+        f'{out / "contact_sheet.png"}'
     )

@@ -24,7 +24,7 @@ import json
 from pathlib import Path
 
 import cv2
-from depth_kd_ros.folders import Folder, FolderError, PNG_SCALE
+from depth_kd_ros.folders import Folder, FolderError, PNG_SCALE, read_depth
 from depth_kd_training.data.base import Frame
 from depth_kd_training.data.parts import Tree
 import numpy as np
@@ -83,7 +83,11 @@ class Dataset:
         image = self.folder.images[name]
         try:
             frame = self.folder[name]
-            truth = self.truth[name].sparse if self.truth else None
+            truth = None
+            if self.truth:  # not self.truth[name]: it would read the image again
+                path = self.truth.depths[name]
+                truth = read_depth(path, self.config.depth_scale)
+                self.tree.check_size(path, truth, frame.image)
         except FolderError as error:
             raise self.tree.error(str(error)) from None
         K = None if self.K is None else self.K.copy()

@@ -122,7 +122,8 @@ class Dataset:
         maps = [self._depth(file, image) for file in (files.sparse, files.truth)]
         if self.config.crop:
             image, K, maps = self._cropped(files.image, self.config.crop, image, K, maps)
-        return Frame(name, image, K, *maps)
+        sparse, truth = maps
+        return Frame(name, image, K, sparse, truth)
 
     def _depth(self, path: Path | None, image: np.ndarray) -> np.ndarray | None:
         if path is None:

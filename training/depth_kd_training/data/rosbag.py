@@ -188,8 +188,8 @@ class Dataset:
             kept = np.flatnonzero(ring % step != step - 1)
         sparse, rings = self._projected(instant, kept, ring)
         K, name = np.array(instant.camera.K), str(instant.stamp_ns)
-        known = {} if ring is None else {'ring': rings, 'beams': beams}
-        return Frame(name, instant.image, K, sparse, depth_gt, **known)
+        known = None if ring is None else rings
+        return Frame(name, instant.image, K, sparse, depth_gt, known, beams=beams)
 
     def _ring(self, instant: Instant) -> np.ndarray | None:
         """Give the beam (N,) of each point, None where the cloud does not show it."""

@@ -90,8 +90,8 @@ def _seen(
     found = torch.full_like(share, HUGE)
     for ends in (last, front):  # the front hides the back
         t = ends.view(-1).index_select(0, flat)
-        at = [start + t.clamp(max=1e4) * ray for start, ray in lines]
-        leaf = (_hash(at, solid, seed) >= share) & (t < HUGE / 2)
+        points = [start + t.clamp(max=1e4) * ray for start, ray in lines]
+        leaf = (_hash(points, solid, seed) >= share) & (t < HUGE / 2)
         found = torch.where(leaf, t, found)
     front.view(-1).index_copy_(0, flat, found)
     return front

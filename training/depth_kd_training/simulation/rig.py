@@ -79,8 +79,7 @@ def sky(rng: Rng, indoor: bool, overcast: bool) -> Sky:
     if indoor:
         horizon = np.array([0.9, 0.85, 0.78]) * rng.uniform(0.3, 0.8)
         zenith, visibility = horizon * rng.uniform(0.6, 1.1), 1e4
-    colours = (_row(x).T for x in (zenith, horizon, sun))
-    return Sky(*colours, _row(clouds), _row(visibility))
+    return Sky(_row(zenith).T, _row(horizon).T, _row(sun).T, _row(clouds), _row(visibility))
 
 
 def look(rng: Rng, randomised: bool) -> Look:

@@ -67,14 +67,14 @@ def draw_road(rng: np.random.Generator, jam: bool | None = None) -> Road:
     elif kind in ('canyon', 'residential') and rng.random() < 0.2:
         other = 0  # one way
     if jam:
-        same = 3
+        same, lane = 3, float(rng.uniform(2.9, 3.3))
     own = 1 if jam else int(rng.integers(same))  # lanes to the right of the sensor's
     low = -(own + 0.5) * lane
     lanes = [(low + (i + 0.5) * lane, 1) for i in range(same)]
     middle = low + same * lane + median
     lanes += [(middle + (i + 0.5) * lane, -1) for i in range(other)]
     shares = {'canyon': 0.65, 'residential': 0.6, 'works': 0.4}
-    park = {s: 2.1 * (rng.random() < shares.get(kind, 0.0)) for s in (RIGHT, LEFT)}
+    park = {s: 2.1 * (rng.random() < shares.get(kind, 0.0) and not jam) for s in (RIGHT, LEFT)}
     hard = 1.5 if kind == 'highway' else 0.25
     edge = {
         RIGHT: low - max(park[RIGHT], hard), LEFT: middle + other * lane + max(park[LEFT], hard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 import math
@@ -12,10 +13,10 @@ from depth_kd_training.simulation.camera import Look
 from depth_kd_training.simulation.rig import Rig
 from depth_kd_training.simulation.sky import Sky
 from depth_kd_training.simulation.textures import DRAW
-from depth_kd_training.simulation.world import WorldBuilder
+from depth_kd_training.simulation.world import Surface, WorldBuilder
 import numpy as np
 
-WORLDS = {
+WORLDS: dict[str, Callable[[np.random.Generator], WorldBuilder]] = {
     'street': street.build,
     'indoor': indoor.build,
     'jam': partial(street.build, jam=True),
@@ -91,11 +92,11 @@ def draw(config: Config, seed: int) -> Scene:
     )  # fmt: skip
 
 
-def _other(surface, rng: np.random.Generator):  # type: ignore[no-untyped-def]
+def _other(surface: Surface, rng: np.random.Generator) -> Surface:
     """Give a surface other colours and textures, but not another nature."""
     return replace(
         surface, texture=str(rng.choice(list(DRAW))), tile_m=float(rng.uniform(0.3, 4)),
-        tint=tuple(rng.random(3)),
+        tint=tuple(rng.random(3).tolist()),
     )  # fmt: skip
 
 

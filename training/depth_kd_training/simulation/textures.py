@@ -105,8 +105,8 @@ def grains(mean: float, *parts: tuple[float, float, float]) -> Callable:
     """Make a drawer of noises: (deviation, slope, stretch) each."""
 
     def draw(rng: Rng) -> np.ndarray:
-        layers = (deviation * noise(rng, slope, s) for deviation, slope, s in parts)
-        return mean + sum(layers)
+        layers = [deviation * noise(rng, slope, s) for deviation, slope, s in parts]
+        return mean + np.sum(layers, 0)
 
     return draw
 
@@ -115,7 +115,7 @@ def cobbles(rng: Rng) -> np.ndarray:
     """Draw rounded stones, by the distance to the nearest of jittered points."""
     count = 8
     cells = (np.mgrid[:count, :count].reshape(2, -1).T + rng.uniform(0.15, 0.85, (64, 2))) / count
-    at = np.stack(np.mgrid[:SIDE, :SIDE], -1).reshape(-1, 1, 2) / SIDE
+    at = np.moveaxis(np.indices((SIDE, SIDE)), 0, -1).reshape(-1, 1, 2) / SIDE
     away = np.abs(at - cells)
     away = np.minimum(away, 1 - away)  # around the tile
     order = np.sort(np.hypot(*away.transpose(2, 0, 1)), 1)[:, :2].reshape(SIDE, SIDE, 2)

@@ -88,11 +88,11 @@ def queue(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> float:
         if direction < 0:
             continue
         own = abs(y) < 0.1
-        x = float(rng.uniform(9, 16) if own else rng.uniform(-9, 1))
-        for i in range(5):
-            detail = 2 if own and i == 0 else nearness(x)
-            aside = y + float(rng.uniform(-0.2, 0.2))
-            half = vehicle(builder, rng, x, aside, 0.0, speed, 0.35, detail)
+        x = float(rng.uniform(12.5, 20) if own else rng.uniform(-9, 1))
+        for i in range(4):
+            detail = 2 if i == 0 else min(1, nearness(x))
+            aside = y + float(rng.uniform(-0.15, 0.15))
+            half = vehicle(builder, rng, x, aside, 0.0, speed, 0.3 if own else 0.42, detail)
             if own:
                 end = min(end, x - half - 3.5)
             x += 2 * half + float(rng.uniform(2.0, 5.0)) + (6.3 - half)  # room for a lorry
