@@ -55,9 +55,8 @@ def light(builder, weather=None, at=(0.0, 0.0, 1.5), pitch=0.0, texels=None):
     world = stack([builder], list(DRAW))
     found = view.rays()
     hits = cast(world.solids, world.ground, *found)
-    generator = torch.Generator().manual_seed(0)
     texels = even() if texels is None else texels
-    maps = light_from(world, weather or sky(), texels, view, found, hits, generator)
+    maps = light_from(world, weather or sky(), texels, view, found, hits, [0])
     return maps[0].permute(1, 2, 0).double().numpy()
 
 

@@ -112,7 +112,7 @@ def test_a_wall_fills_the_picture_with_points_of_its_depth(sensor):
     np.testing.assert_allclose(found.frame.depth_gt, 10, rtol=1e-5)
     points = found.frame.sparse_depth[found.frame.sparse_depth > 0]
     noise = lidar_models.find(sensor).noise_m
-    assert len(points) > 300 and found.hidden == 0
+    assert len(points) > 300 and found.see_through == 0
     assert (found.frame.sparse_depth > 0).any(0).all()  # from the left edge to the right
     assert np.abs(points - 10).max() < 6 * noise
     assert abs(found.scan.points[:, 0].mean() - 10.4) < 0.005  # of all, not each pixel's nearest
@@ -136,7 +136,7 @@ def test_points_agree_with_the_truth_except_those_past_an_edge():
     solids = box(5, (0.2, 0.7, 0.5), z=30.0), box(21, (1, 90, 90))
     beside = take(*solids, sensor='vlp16', lidar=(0, 0.6, 0.77), height=30.0)
     within = take(*solids, sensor='vlp16', height=30.0)
-    assert within.hidden == 0 and 0.01 < beside.hidden < 0.3
+    assert within.see_through == 0 and 0.01 < beside.see_through < 0.3
     for found in (within, beside):
         truth, points = found.frame.depth_gt, found.frame.sparse_depth
         near = np.stack([np.roll(truth, s, a) for s in (-1, 0, 1) for a in (0, 1)])
@@ -146,7 +146,7 @@ def test_points_agree_with_the_truth_except_those_past_an_edge():
         before = points < near.min(0) - 0.3
         mixed = 0.03  # of the points at edges
         assert before[known].mean() < mixed
-        assert past[known].mean() == pytest.approx(found.hidden, abs=mixed)
+        assert past[known].mean() == pytest.approx(found.see_through, abs=mixed)
         agree = known & (np.ptp(near, axis=0) < 0.05) & ~past
         assert agree.sum() > 300
         assert np.abs(points - truth)[agree & ~before].max() < 6 * 0.03 + 0.05
@@ -158,7 +158,7 @@ def test_streets_and_rooms_agree_with_their_points():
         truth, points = found.frame.depth_gt, found.frame.sparse_depth
         known = (points > 0) & (truth > 0)
         close = np.abs(points - truth) < 0.1 + 0.1 * truth
-        assert known.sum() > 300 and close[known].mean() > 0.85 - found.hidden
+        assert known.sum() > 300 and close[known].mean() > 0.85 - found.see_through
         assert found.frame.ring.max() < lidar_models.find(config.sensor).beams
         assert found.frame.image.shape == (64, 96, 3) and found.frame.image.std() > 10
         assert found.frame.semantic.min() >= 0 and found.frame.semantic.max() < len(CLASSES)
@@ -201,8 +201,8 @@ def test_a_batch_holds_the_frames_it_would_hold_one_by_one():
         np.testing.assert_allclose(found.depth_gt, alone.depth_gt, rtol=1e-5)
         for key in ('semantic', 'instance', 'ring', 'name'):
             np.testing.assert_array_equal(getattr(found, key), getattr(alone, key))
-        difference = np.abs(found.image.astype(int) - alone.image)  # but for grain and dither
-        assert np.median(difference) <= 8
+        difference = np.abs(found.image.astype(int) - alone.image)
+        assert difference.max() <= 12 and (difference <= 1).mean() > 0.999  # rays at an edge
 
 
 def test_an_rgbd_camera_and_none():

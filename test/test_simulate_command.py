@@ -14,6 +14,7 @@ from depth_kd_training.cli import app
 from depth_kd_training.simulation import folder
 from depth_kd_training.simulation.lidar_models import MODELS
 from depth_kd_training.simulation.production import Summary
+from depth_kd_training.simulation.scene import Config, draw
 from depth_kd_training.simulation.world import CLASSES
 import numpy as np
 import pytest
@@ -54,7 +55,8 @@ def test_a_folder_has_every_part_of_every_frame(written):
             assert read(written / part / f'{name}.png').shape[:2] == (48, 64)
     assert sorted(p.name for p in (written / 'K').iterdir()) == [f'{n}.txt' for n in names]
     assert json.loads((written / 'classes.json').read_text()) == list(CLASSES)
-    assert (written / 'beams.txt').read_text() == '16\n'
+    about = json.loads((written / 'about' / f'{names[0]}.json').read_text())
+    assert (about['sensor'], about['beams']) == ('vlp16', 16) and len(about['T_cam_lidar']) == 4
     assert read(written / 'depth_gt/000000.png').dtype == np.uint16
 
 
@@ -231,8 +233,8 @@ def test_a_picture_that_cannot_be_written(written, tmp_path):
     frame = data.build('folder', {'root': str(written), 'depth_gt': 'depth_gt'})[0]
     folder.prepare(tmp_path)
     (tmp_path / 'rgb').rmdir()
-    with pytest.raises(OSError, match=r'rgb/000000\.png: could not be written: is the disk full'):
-        folder.write(tmp_path, frame)
+    with pytest.raises(FileNotFoundError, match=r'rgb/000000\.png'):
+        folder.write(tmp_path, frame, draw(Config(size=(48, 64)), 0))
 
 
 def test_labels_of_any_size_come_back(tmp_path):
@@ -242,7 +244,7 @@ def test_labels_of_any_size_come_back(tmp_path):
     frame = data.build('simulation', {'size': [48, 64], 'sensor': 'none', 'frames': 1})[0]
     folder.prepare(tmp_path)
     many = replace(frame, image=image, instance=values, ring=(values % 255 - 1).astype(np.int16))
-    folder.write(tmp_path, many)
+    folder.write(tmp_path, many, draw(Config(size=(48, 64)), 0))
     found = data.build('folder', {'root': str(tmp_path)})[0]
     np.testing.assert_array_equal(found.instance, values)
     np.testing.assert_array_equal(found.ring, values % 255 - 1)

@@ -165,8 +165,8 @@ def test_precisions(frames, tmp_path, precision):
     ('preset', 'rate', 'batch', 'steps'),
     [
         ('lspkd_s8', 0.01, 4, 200),
-        ('mff_mobilenet_v2', 0.004, 8, 300),
-        ('depth_only_b', 0.004, 4, 250),
+        pytest.param('mff_mobilenet_v2', 0.004, 8, 300, marks=pytest.mark.full),
+        pytest.param('depth_only_b', 0.004, 4, 250, marks=pytest.mark.full),
     ],
 )
 def test_one_frame_is_learnt_by_heart(tmp_path, preset, rate, batch, steps):

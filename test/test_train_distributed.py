@@ -62,7 +62,9 @@ def alone(recipe, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize('launcher', ['torchrun', 'fabric run'])
+@pytest.mark.parametrize(
+    'launcher', ['torchrun', pytest.param('fabric run', marks=pytest.mark.full)]
+)
 def test_two_processes_equal_one(recipe, alone, tmp_path, launcher):
     words = ['train', recipe, '--out', tmp_path / 'two']
     if launcher == 'torchrun':

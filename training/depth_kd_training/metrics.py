@@ -88,7 +88,7 @@ def errors(
     Compare depth with depth_gt (H, W) m where `valid`, by default where the truth is positive.
 
     Returns the metrics of `UNITS`, all NaN without a valid pixel. A prediction that is not finite
-    or not positive counts as `nearest_m`.
+    or nearer than `nearest_m` counts as `nearest_m`.
     """
     truth = depth_gt if valid is None else np.where(valid, depth_gt, 0)
     return from_sums(sums(depth, truth, nearest_m=nearest_m)[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 import os
+from typing import Any
 
 from depth_kd_ros import checkpoint, networks
 from depth_kd_ros.completer import open_device
@@ -16,8 +17,21 @@ from depth_kd_training.config import ConfigError, Data, Recipe, Source
 from depth_kd_training.config import Network as NetworkChoice
 from depth_kd_training.data.base import Dataset
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
 import torch
+
+
+class Autocast(MixedPrecision):
+    """
+    Compute in 16 bits, but leave the inputs as they are.
+
+    Depth in metres has not enough of them: steps of 0.5 m beyond 64 m in bf16.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """Give the inputs as they came."""
+        return data
 
 
 @contextmanager
@@ -61,11 +75,13 @@ def open_network(chosen: NetworkChoice) -> DepthNetwork:
         network = networks.build(name, options)
         if chosen.checkpoint:
             path = checkpoint.resolve(chosen.checkpoint)
-            begin = checkpoint.load(path).model.state_dict()
-            try:
-                network.load_state_dict(begin)
-            except RuntimeError as error:
-                raise ValueError(f'{path} holds another network: {error}') from error
+            begun = checkpoint.load(path).model
+            if type(begun) is not type(network) or begun.config != network.deployed_config():
+                raise ValueError(
+                    f'{path} holds another network: {begun.config}, not '
+                    f'{network.deployed_config()}; give its preset and options'
+                )
+            network.deployable().load_state_dict(begun.state_dict())  # it shares its tensors
         elif chosen.encoder_weights:
             load_encoder_weights(encoder_of(network), chosen.encoder_weights)
     return network
@@ -90,10 +106,15 @@ def open_fabric(recipe: Recipe, device: str = 'auto') -> Fabric:
         # What training alone needs may get no gradient; asking for that in vain costs time.
         spare = network.deployed_config() != network.config
         devices, strategy = here, DDPStrategy(find_unused_parameters=spare)
+    if world > 1 and place.index is not None:
+        raise ConfigError(f'--device {device}: {world} processes choose theirs; give cuda or auto')
+    plugins: list[Any] = []
+    if recipe.precision != '32-true':
+        plugins.append(Autocast(recipe.precision, place.type))
     with named('--device'):
         fabric = Fabric(
             accelerator=place.type, devices=devices, num_nodes=world // here, strategy=strategy,
-            precision=recipe.precision,
+            plugins=plugins,
         )  # fmt: skip
         if os.environ.get('LT_CLI_USED') != '1':  # `fabric run` has launched
             fabric.launch()

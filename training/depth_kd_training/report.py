@@ -24,7 +24,7 @@ def report(paths: Sequence[Path], title: str = '') -> str:
     files += [path for run in found for path in run.evaluations if path not in files]
     parts: dict[str, str] = {}
     for path in files:
-        parts |= _evaluation(path, several=len(files) > 1)
+        parts |= _evaluation(path, _name(path.with_suffix(''), files) if len(files) > 1 else '')
     if any(run.log or run.validation for run in found):
         parts['Training'] = training(found)
     recipes = [page.folded(f'recipe of {run.name}', page.code(run.recipe)) for run in found]
@@ -39,15 +39,15 @@ def report(paths: Sequence[Path], title: str = '') -> str:
 
 
 def _name(path: Path, paths: Sequence[Path]) -> str:
-    """Name a run by its folder, or by its path where two folders have the same name."""
-    names = [other.resolve().name for other in paths]
-    return path.resolve().name if names.count(path.resolve().name) == 1 else str(path)
+    """Name a run or evaluation by its folder or file, or by its path where two have that name."""
+    name = path.resolve().stem
+    return name if [other.resolve().stem for other in paths].count(name) == 1 else str(path)
 
 
-def _evaluation(path: Path, several: bool) -> dict[str, str]:
-    """Make the sections of one evaluation."""
+def _evaluation(path: Path, name: str) -> dict[str, str]:
+    """Make the sections of one evaluation, named where there are several."""
     found = evaluation.read(path)
-    data, end = found['dataset'], f': {path.stem}' if several else ''
+    data, end = found['dataset'], f': {name}' if name else ''
     root = f' {data["options"]["root"]}' if 'root' in data['options'] else ''
     intro = (
         f'<p>Data set {escape(data["name"] + root)}, {data["frames"]} frames, scored up to '

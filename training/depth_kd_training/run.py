@@ -47,6 +47,7 @@ class Run:
         self.average = Average(self.network, wanted.ema) if wanted.ema else None
         self.deployable = self._deployable()
         self.step, self.best, self.scores = 0, float('inf'), dict[str, float]()
+        self.scored = 0  # the step of the scores
 
     @property
     def samples(self) -> int:
@@ -66,6 +67,7 @@ class Run:
             if self.average:
                 self.average.load_state_dict(saved['average'])
             self.step, self.best, self.scores = saved['step'], saved['best'], saved['scores']
+            self.scored = saved['scored']
             extra = saved['extra']
         if self.fabric.is_global_zero:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ class Run:
             self.out / STATE,
             {
                 'recipe': self.recipe.model_dump(mode='json'), 'step': self.step,
-                'best': self.best, 'scores': self.scores, 'extra': extra,
+                'best': self.best, 'scores': self.scores, 'scored': self.scored, 'extra': extra,
                 'network': self.network.state_dict(),
                 'optimiser': self.optimiser.optimizer.state_dict(),
                 'precision': self.fabric.strategy.precision.state_dict(),
@@ -96,7 +98,7 @@ class Run:
 
     def judge(self, scores: dict[str, float]) -> bool:
         """Take the scores of a validation, keep the best weights; tell whether these are."""
-        self.scores = scores
+        self.scores, self.scored = scores, self.step
         better = scores['mae'] < self.best
         if better:
             self.best = scores['mae']
@@ -113,7 +115,8 @@ class Run:
         }  # fmt: skip
         checkpoint.save(
             path, self.deployable, normalisation=(recipe.data.mean, recipe.data.std),
-            depth_range_m=recipe.depth_range_m, training=training, metrics=self.scores,
+            depth_range_m=recipe.depth_range_m, training=training,
+            metrics=self.scores if self.scored == self.step else {},
             licence=recipe.licence,
         )  # fmt: skip
 

@@ -54,20 +54,22 @@ def train(recipe: Recipe, out: Path, fabric: Fabric) -> int | None:
             terms = learn(run, batches)
             meter.add(terms, recipe.data.batch * len(batches))
             stopping = interruption.asked(fabric)
+            scores, best = None, False
+            if validation.frames and due(run, recipe.validate_every):
+                scores = validation(run.deployable)
             with writing(run):
                 row = None
                 if due(run, recipe.log_every):
                     row = meter.row(rate, feed.waited_s)
                     log.write(logs.TRAINING, run.step, row)
                 progress.update(run.step, row)
-                if validation.frames and due(run, recipe.validate_every):
-                    scores = validation(run.deployable)
+                if scores:
                     best = run.judge(scores)
                     log.write(logs.VALIDATION, run.step, {'samples': run.samples, **scores})
                     progress.say_scores(run.step, scores, best)
                     meter.restart(feed.waited_s)
                 late = time.monotonic() - saved > recipe.save_every_s
-                if late or stopping or run.step == recipe.steps:
+                if late or best or stopping or run.step == recipe.steps:
                     log.flush()
                     run.save({'meter': meter.sums})
                     saved = time.monotonic()
@@ -168,8 +170,8 @@ def writing(run: Run) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(
-            f'step {run.step}: cannot write to {run.out}: {error.strerror or error}. The last '
-            'checkpoint there is intact: make room or the folder writable, and give the same '
+            f'step {run.step}: cannot write to {run.out}: {error.strerror or error}. A checkpoint '
+            'that is there is intact: make room or the folder writable, and give the same '
             'command again to go on from it'
         ) from error
     except CheckpointError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+import re
 import sys
 import time
 from typing import Annotated
@@ -16,10 +17,14 @@ HELP = """
 Render procedural worlds with camera and LiDAR, as a data set of files or as a rosbag2.
 
 A folder gets rgb/, sparse/, depth_gt/ (16-bit PNG, value / 256 m), ring/, semantic/, instance/
-(value - 1), K/ and classes.json, which `train` and `evaluate` read as the data set `folder`. A bag
-is a drive at 10 Hz with image, camera_info, point cloud and /tf_static. Beside them lie
-`report.json` (speed, points per beam and distance, see-through share) and `contact_sheet.png`.
-The same options and seed give the same frames.
+(value - 1), K/, about/ (sensor, extrinsics, seed) and classes.json: the data set `folder` of
+`train` and `evaluate`. A bag is a drive at 10 Hz and 5 m/s (0.8 m/s indoors) with image,
+camera_info, point cloud (its time counts from the middle of the scan) or depth image, and
+/tf_static. Beside them lie `report.json` (speed, points per beam and distance, see-through share)
+and `contact_sheet.png`.
+
+The same options and seed give the same frames, as do those of the data set `simulation` in a
+recipe: test on another seed than you train on.
 
 Examples:
 
@@ -73,7 +78,7 @@ def simulate(
         typer.Option('--list', help='List the LiDARs and end.', is_eager=True, callback=_list),
     ] = False,
 ) -> None:
-    from depth_kd_ros import pictures
+    from depth_kd_ros import files, pictures
     from depth_kd_ros.completer import open_device
     from depth_kd_training.simulation import production
     from depth_kd_training.simulation.scene import Config
@@ -82,17 +87,18 @@ def simulate(
         fail(f'--format {format!r}: give folder or rosbag2')
     if format == 'rosbag2' and device != 'cpu':
         fail(f'--device {device!r}: a rosbag2 is rendered by processes of the CPU; leave it out')
-    height, _, width = size.partition('x')
-    if not (height.isdigit() and width.isdigit()):
+    sides = re.fullmatch(r'(\d+)[xX](\d+)', size, re.ASCII)
+    if not sides:
         fail(f'--size {size!r}: give HEIGHTxWIDTH in pixels, as in 240x608')
-    processes = len(os.sched_getaffinity(0)) if workers is None else workers
-    start = time.perf_counter()
+    processes = (os.cpu_count() or 1) if workers is None else workers
+    start, done = time.perf_counter(), list[float]()
     try:
         device = str(open_device(device))
-        config = Config(world, (int(height), int(width)), sensor, rig, randomised)
+        config = Config(world, (int(sides[1]), int(sides[2])), sensor, rig, randomised)
         with typer.progressbar(length=frames, label='simulating', file=sys.stderr) as bar:
 
-            def progress(done: int) -> None:
+            def progress() -> None:
+                done.append(time.perf_counter())
                 bar.update(1)
 
             if format == 'folder':
@@ -103,25 +109,27 @@ def simulate(
                 summary = production.write_bag(
                     config, seed, frames, out, processes, storage, progress
                 )
+        seconds = time.perf_counter() - start
+        # From the first frame on: the start of the processes is in `seconds` alone.
+        rate = (frames - 1) / (done[-1] - done[0]) if frames > 1 else 1 / seconds
+        report = {
+            'frames': frames, 'frames_per_second': round(rate, 2), 'seconds': round(seconds, 2),
+            'workers': processes if device == 'cpu' else 1, 'device': device,
+            'options': {
+                'world': world, 'size': size, 'sensor': sensor, 'rig': rig,
+                'randomised': randomised, 'seed': seed, 'format': format,
+            },
+            **summary.report(),
+        }  # fmt: skip
+        files.replace(out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
+        pictures.write(str(out / 'contact_sheet.png'), summary.sheet())
     except OSError as error:
         fail(f'{error.filename or out}: {error.strerror or error}')
     except ValueError as error:
         fail(str(error))
-    seconds = time.perf_counter() - start
-    report = {
-        'frames': frames, 'seconds': round(seconds, 2),
-        'frames_per_second': round(frames / seconds, 2), 'workers': processes, 'device': device,
-        'options': {
-            'world': world, 'size': size, 'sensor': sensor, 'rig': rig, 'randomised': randomised,
-            'seed': seed, 'format': format,
-        },
-        **summary.report(),
-    }  # fmt: skip
-    (out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
-    pictures.write(str(out / 'contact_sheet.png'), summary.sheet())
     typer.echo(
         f'{out}: {frames} frames, {report["frames_per_second"]} frames per second, '
         f'{report["points_per_frame"]:.0f} points per frame, of which '
-        f'{report["see_through_share"]:.1%} see past an edge; look at '
+        f'{report["see_through_share"]:.1%} lie behind what the camera sees; look at '
         f'{out / "contact_sheet.png"}'
     )

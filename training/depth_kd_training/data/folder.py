@@ -8,7 +8,7 @@ The simple user format, as `depth_kd complete` reads it, with what training can 
     ROOT/semantic/*.png            class + 1, likewise; optional
     ROOT/instance/*.png            object + 1, likewise; optional
     ROOT/classes.json              names of the classes, ["road", ...]; optional
-    ROOT/beams.txt                 how many beams the LiDAR has; optional
+    ROOT/about/*.json              of each frame, {"beams": 64, ...}: the LiDAR's beams; optional
     ROOT/K/*.txt                   3x3 numbers of each frame, or one for all:
     ROOT/calib.json, camera_info.yaml or K.txt; optional
 
@@ -68,12 +68,10 @@ class Dataset:
                 self.K = self.folder.K()
         except FolderError as error:
             raise self.tree.error(str(error)) from None
-        self.optional = [name for name in (*LABELS, 'K') if (root / name).is_dir()]
+        self.optional = [name for name in (*LABELS, 'K', 'about') if (root / name).is_dir()]
         for name in self.optional:
             self.tree.check_partners([*self.folder.images.values()], partial(self._path, name))
         self.classes = self._classes(root / 'classes.json')
-        beams = root / 'beams.txt'
-        self.beams = int(self.tree.matrix(beams, (1, 1))[0, 0]) if beams.is_file() else None
 
     def __len__(self) -> int:
         return len(self.folder)
@@ -98,11 +96,12 @@ class Dataset:
             for key, kind in LABELS.items()
             if key in self.optional
         }
-        return Frame(name, frame.image, K, frame.sparse, truth, beams=self.beams, **labels)
+        beams = self._beams(self._path('about', image)) if 'about' in self.optional else None
+        return Frame(name, frame.image, K, frame.sparse, truth, beams=beams, **labels)
 
     def _path(self, folder: str, image: Path) -> Path:
         """Give the file in one of the optional folders that belongs to an image."""
-        suffix = '.txt' if folder == 'K' else '.png'
+        suffix = {'K': '.txt', 'about': '.json'}.get(folder, '.png')
         return self.tree.root / folder / f'{image.stem}{suffix}'
 
     def _labels(self, path: Path, kind: type) -> np.ndarray:
@@ -111,7 +110,20 @@ class Dataset:
         if values is None or values.ndim != 2:
             shape = 'unreadable' if values is None else values.shape
             raise self.tree.error(f'{path}: {shape}; a grey PNG (H, W) is needed')
+        if values.max(initial=0) > np.iinfo(kind).max:
+            raise self.tree.error(f'{path}: {values.max()} is too large a label')
         return values.astype(kind) - kind(1)
+
+    def _beams(self, path: Path) -> int | None:
+        """Read the number of beams of a frame's LiDAR; none, where it is not given."""
+        try:
+            about = json.loads(path.read_text())
+            beams = about.get('beams')
+        except (OSError, ValueError, AttributeError) as error:
+            raise self.tree.error(f'{path}: not readable as a JSON object: {error}') from None
+        if beams is not None and (type(beams) is not int or beams < 1):
+            raise self.tree.error(f'{path}: beams = {beams!r}: a whole number expected')
+        return beams
 
     def _classes(self, path: Path) -> tuple[str, ...]:
         """Read the names of the classes; none, where there is no file."""

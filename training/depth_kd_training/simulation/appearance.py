@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from depth_kd_training.simulation.camera import View
+from depth_kd_training.simulation.draws import Seeds, uniform
 from depth_kd_training.simulation.raycast import Hits, MISS
 from depth_kd_training.simulation.shadows import lit
 from depth_kd_training.simulation.sky import each, Sky
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 SUN_M, LAMP_M = 300.0, 2.3  # from the camera to the sun; height of an indoor lamp
 FITTED = ('text', 'poster')  # one tile of these fills a face
 DIRT_M = 9.0  # the tile of the dirt that lies on everything
+DULL = 0.08  # gloss whose mirror image is not worked out
 
 
 class Seen(NamedTuple):
@@ -43,13 +45,15 @@ class Seen(NamedTuple):
 
 def light_from(
     world: World, sky: Sky, bank: Bank, view: View, rays: tuple[Tensor, Tensor], hits: Hits,
-    generator: torch.Generator,
+    seeds: Seeds,
 ) -> Tensor:  # fmt: skip
     """Give the light (B, 3, H, W), linear, that the rays of a view bring from their hits."""
-    origin, direction = (x.permute(3, 0, 1, 2).reshape(3, -1) for x in rays)
+    direction = rays[1].permute(3, 0, 1, 2).reshape(3, -1)
+    camera = view.T_world_cam[:, :3, 3].T  # (3, B)
     distance, solid = (x.flatten() for x in hits)
     number = torch.arange(len(solid), device=solid.device) // (len(solid) // len(world.sun))
-    dither = torch.rand(2, len(solid), generator=generator, device=solid.device)
+    dither = uniform(seeds, 'dither', 2 * hits.solid[0].numel(), solid.device)
+    dither = dither.unflatten(1, (2, -1)).transpose(0, 1).reshape(2, -1)
     length = direction.square().sum(0).sqrt()
     unit = direction / length
     light = torch.empty_like(direction)
@@ -61,7 +65,7 @@ def light_from(
     which, index, unit, far, dither = (
         x.index_select(-1, hit) for x in (number, solid, unit, distance * length, dither)
     )
-    points = origin.index_select(1, hit) + far * unit
+    points = each(camera, which) + far * unit
     place = locate(world.solids, world.ground, which, points, index)
     facing = (place.normal * unit).sum(0)
     normal = place.normal * -facing.sign()  # of back sides too, towards the camera
@@ -91,7 +95,7 @@ def _albedo(world: World, bank: Bank, view: View, seen: Seen) -> Tensor:
     texture, tile = (x.view(-1).index_select(0, row) for x in (world.texture, world.tile_m))
     u, v, width, height = _unrolled(seen)
     footprint_m = seen.far_m / each(view.K[:, 0, 0], seen.world) / seen.cosine.clamp(min=0.2)
-    number = row.int() * 7919 % 1013  # each surface has its own part of the texture
+    number = (seen.solid.int() + 1) * 7919 % 1013  # each surface has its own part of the texture
     start = number * (texture != bank.names.index('facade')) / 1013
     across, down, texels = u / tile + start, v / tile, SIDE / tile
     for name in FITTED:
@@ -168,7 +172,7 @@ def _mirrored(
 ) -> Tensor:
     """Mix light (3, M) with what glossy surfaces mirror: the sky, a skyline, the sun."""
     gloss = world.gloss.view(-1).index_select(0, seen.surface)
-    glossy = (gloss > 0.02).nonzero().squeeze(1)
+    glossy = (gloss > DULL).nonzero().squeeze(1)
     which, cosine, dither, unit, normal, plain, direct, gloss = (
         x.index_select(-1, glossy)
         for x in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from depth_kd_training.simulation.draws import grain, Seeds
 import torch
 from torch import Tensor
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ class Look(NamedTuple):
     ghost: Tensor  # strength 0..1 of a second image, as in a wet or dirty pane
 
 
-def photograph(light: Tensor, look: Look, generator: torch.Generator) -> Tensor:
+def photograph(light: Tensor, look: Look, seeds: Seeds) -> Tensor:
     """Turn light (B, 3, H, W), linear, into pixels (B, H, W, 3) uint8 RGB."""
     x = light
     batch, _, height, width = x.shape
@@ -90,8 +91,9 @@ def photograph(light: Tensor, look: Look, generator: torch.Generator) -> Tensor:
     x = x * (1 - each(look.vignette) * (u * u + v * v) / 2)
     x = x / (1 + 0.18 * x)  # highlights roll off; 0.18: white at 1.2 times the clipping point
     x = x.clamp(min=0)
-    grain = torch.randn(x.shape, generator=generator, device=x.device)
-    x = x + grain * each(look.noise) * (0.15 + x.clamp(max=1).sqrt())
+    x = x + grain(seeds, 'grain', x.shape[1:], x.device) * each(look.noise) * (
+        0.15 + x.clamp(max=1).sqrt()
+    )
     grey = x.mean(1, keepdim=True)
     x = (grey + each(look.saturation) * (x - grey)).clamp(0, 1) ** (1 / each(look.gamma))
     return (x * 255).round().byte().permute(0, 2, 3, 1).contiguous()

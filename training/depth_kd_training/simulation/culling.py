@@ -1,8 +1,8 @@
 """
 Which solids a packet of rays can hit at all.
 
-A packet lies within the pyramid of its outline. A solid is let through unless its bounding box
-lies wholly outside one of the pyramid's four sides, or behind its tip.
+A packet whose rays all go its way lies within the pyramid of its outline. A solid is let through
+unless its bounding box lies wholly outside one of the pyramid's four sides, or behind its tip.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def overlapping(solids: Solids, origin: Tensor, direction: Tensor) -> Pairs:
     axis = F.normalize(direction.mean(3), dim=2)
     right, up = _across(axis)
     x, y, z = (torch.stack((right, up, axis), 2) @ direction).unbind(2)  # (B, T, N)
+    wide = (z.amin(2) <= 1e-3)[..., None]  # no pyramid holds such a packet: all may be hit
     z = z.clamp(min=1e-3)
     u, v = x / z, y / z  # on the plane at distance 1
     sides = (
@@ -41,7 +42,7 @@ def overlapping(solids: Solids, origin: Tensor, direction: Tensor) -> Pairs:
         kept = kept & (top + slack * side.norm(dim=2, keepdim=True) >= 0)
     middle = axis @ centre - (axis * tip).sum(2, keepdim=True)  # (B, T, P)
     size = sum(((axis @ arm).abs() for arm in arms), slack)
-    kept = kept & (middle + size > NEAREST_M)
+    kept = (kept & (middle + size > NEAREST_M)) | (wide & (solids.kind != Kind.NONE)[:, None])
     world, packet, solid = kept.nonzero().unbind(1)
     return Pairs(packet + world * tip.shape[1], world, solid)
 

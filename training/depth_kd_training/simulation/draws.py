@@ -1,7 +1,8 @@
 """
-Random numbers that depend on a seed and a purpose only, drawn on the CPU for every device.
+Random numbers that depend on a seed and a purpose only.
 
-So a world's numbers are the same in any batch, on any device, whatever was drawn before.
+So a world's numbers are the same in any batch, whatever was drawn before. They are drawn on the
+CPU and are the same for every device, but for `grain`: what a picture needs by the million.
 """
 
 from __future__ import annotations
@@ -27,6 +28,20 @@ def normal(seeds: Seeds, purpose: str, count: int, device: torch.device) -> Tens
     return torch.stack(rows).to(device)
 
 
+def grain(seeds: Seeds, purpose: str, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Draw (B, *shape) standard normal numbers on the device; each kind of it has its own."""
+    rows = []
+    for seed in seeds:
+        generator = torch.Generator(device).manual_seed(_number(seed, purpose))
+        rows.append(torch.randn(shape, generator=generator, device=device))
+    return torch.stack(rows)
+
+
 def _generator(seed: int, purpose: str) -> torch.Generator:
     """Start a generator for a purpose."""
-    return torch.Generator().manual_seed(zlib.crc32(f'{seed} {purpose}'.encode()))
+    return torch.Generator().manual_seed(_number(seed, purpose))
+
+
+def _number(seed: int, purpose: str) -> int:
+    """Mix a seed and a purpose."""
+    return zlib.crc32(f'{seed} {purpose}'.encode())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+import math
 from typing import NamedTuple
 
 from depth_kd_training.simulation.frame import render, Shot
-from depth_kd_training.simulation.scene import Config, draw, Scene, seed_of
+from depth_kd_training.simulation.rig import Rig
+from depth_kd_training.simulation.scene import Config, draw, place, Scene, seed_of
 import numpy as np
 
-SPEED = 5.0  # m/s outdoors
-INDOOR_SPEED = 0.8
+SPEED_M_S = 5.0  # outdoors
+INDOOR_SPEED_M_S = 0.8
 HZ = 10.0
+STEP = 0.1  # of the path's poses, over which motion is measured
 
 
 class Stop(NamedTuple):
@@ -37,11 +39,12 @@ class Drive:
 
     def scene(self, world: int) -> Scene:
         """Draw the scene of a world, with the drive's own rig."""
-        first = draw(self.config, seed_of(self.seed, 0))
-        scene = first if not world else draw(self.config, seed_of(self.seed, world))
-        speed = INDOOR_SPEED if scene.builder.indoor else SPEED
-        rig = first.rig._replace(speed=speed, yaw_rate=0.0)
-        return scene._replace(rig=rig, sensor=first.sensor)
+        first, config = draw(self.config, seed_of(self.seed, 0)), self.config
+        if config.world == 'mixed':  # a street's robot stays in streets
+            config = replace(config, world='indoor' if first.builder.indoor else 'street')
+        scene = draw(config, seed_of(self.seed, world)) if world else first
+        speed = INDOOR_SPEED_M_S if scene.builder.indoor else SPEED_M_S
+        return scene._replace(rig=first.rig._replace(speed=speed), sensor=first.sensor)
 
     def stops(self) -> list[Stop]:
         """List where the frames are taken."""
@@ -58,12 +61,23 @@ class Drive:
             world += 1
         return found
 
-    def shots(self) -> Iterator[Shot]:
-        """Take the frames, with whole turns of the LiDAR."""
-        for stop in self.stops():
-            yield self.shot(stop)
-
     def shot(self, stop: Stop) -> Shot:
-        """Take one frame."""
+        """Take one frame, with a whole turn of the LiDAR."""
         scene = self.scene(stop.world)
+        scene = scene._replace(rig=moving(scene, stop.along))
         return render([scene], [stop.along], seconds=stop.seconds, whole_turn=True)[0]
+
+
+def moving(scene: Scene, along: float) -> Rig:
+    """Give the rig with the heading and yaw rate that it has on its path."""
+    last = len(scene.builder.path) - 1
+    low, high = max(0.0, along - STEP), min(float(last), along + STEP)
+    before, here, after = (place(scene.builder, at) for at in (low, along, high))
+    way = (after - before)[:3, 3]
+    length = float(np.hypot(*way[:2]))
+    if length == 0 or scene.rig.speed == 0:
+        return scene.rig._replace(heading=0.0, yaw_rate=0.0)
+    ahead, left = (way @ here[:3, :2]).tolist()
+    turn = before[:3, :3].T @ after[:3, :3]
+    yaw_rate = math.atan2(turn[1, 0], turn[0, 0]) * scene.rig.speed / length
+    return scene.rig._replace(heading=math.atan2(left, ahead), yaw_rate=yaw_rate)

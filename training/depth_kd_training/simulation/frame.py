@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 FAR_M = 200.0  # true depth beyond is none
-MARGIN = math.radians(6)  # of the LiDAR's sector beyond the picture's edges
+NEAR_M = 2.0  # from here on the LiDAR's sector covers the picture
+MARGIN_RAD = math.radians(2)
 
 
 class Shot(NamedTuple):
@@ -29,7 +30,7 @@ class Shot(NamedTuple):
 
     frame: Frame
     scan: Scan | None
-    hidden: float  # share of the sparse points that see past an edge
+    see_through: float  # share of the sparse points that lie behind what the camera sees
 
 
 def render(
@@ -55,20 +56,18 @@ def render(
     look = Look(
         *(torch.cat(parts).to(device) for parts in zip(*(s.look for s in scenes), strict=True))
     )
-    moment = round(1000 * seconds)
-    generator = torch.Generator(device).manual_seed(scenes[0].seed + moment)
+    scenes = [scene._replace(seed=scene.seed + round(1000 * seconds)) for scene in scenes]
+    seeds = [scene.seed for scene in scenes]
     bank = textures.bank().to(device)
-    light = light_from(worlds, sky, bank, view, rays, hits, generator)
-    images = camera.photograph(light, look, generator).cpu().numpy()
+    light = light_from(worlds, sky, bank, view, rays, hits, seeds)
+    images = camera.photograph(light, look, seeds).cpu().numpy()
     maps = _truth(worlds, view, hits)
     shots = []
     for number, scene in enumerate(scenes):
         one = worlds.one(number)
         truth = {key: values[number] for key, values in maps.items()}
-        sparse, ring, scan = _measured(
-            one, scene._replace(seed=scene.seed + moment), base[number], truth, whole_turn
-        )
-        hidden = 0.0 if sparse is None else lidar.see_through(sparse, truth['depth_gt'])
+        sparse, ring, scan = _measured(one, scene, base[number], truth, whole_turn)
+        behind = 0.0 if sparse is None else lidar.see_through(sparse, truth['depth_gt'])
         frame = Frame(
             f'{scene.seed:08d}', images[number], scene.rig.K.copy(),
             None if sparse is None else _array(sparse, np.float32),
@@ -77,7 +76,7 @@ def render(
             _array(truth['semantic'], np.int16), _array(truth['instance'], np.int32),
             lidar_models.beams_of(scene.sensor),
         )  # fmt: skip
-        shots.append(Shot(frame, scan, hidden))
+        shots.append(Shot(frame, scan, behind))
     return shots
 
 
@@ -105,14 +104,15 @@ def _measured(
     if scene.sensor == 'rgbd':
         return _rgbd(world, scene, truth), None, None
     T_world_lidar = torch.from_numpy(base @ rig.T_base_lidar)[None].to(device)
-    ahead = torch.from_numpy(base[:3, 0] * rig.speed)[None].to(device)
+    heading = np.array([math.cos(rig.heading), math.sin(rig.heading), 0.0])
+    ahead = torch.from_numpy(base[:3, :3] @ heading * rig.speed)[None].to(device)
     scan = lidar.measure(
         world, lidar_models.find(scene.sensor), T_world_lidar, ahead,
         torch.tensor([rig.yaw_rate], device=device), [scene.seed],
         None if whole_turn else _sector(scene),
     )[0]  # fmt: skip
     sparse, ring = lidar.sparse(
-        scan, rig.T_cam_lidar, Camera(rig.K, *scene.size), max_depth_m=FAR_M, bleed_filter=False
+        scan, rig.T_cam_lidar, Camera(rig.K, *scene.size), bleed_filter=False
     )
     return sparse, ring, scan
 
@@ -137,9 +137,12 @@ def _sector(scene: Scene) -> tuple[float, float]:
     height, width = scene.size
     u, v = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 5))
     pixels = np.stack((u, v, np.ones_like(u)), -1).reshape(-1, 3)
-    rays = pixels @ np.linalg.inv(scene.rig.K).T @ np.linalg.inv(scene.rig.T_cam_lidar)[:3, :3].T
-    azimuth = np.arctan2(rays[:, 1], rays[:, 0])
-    return float(azimuth.min() - MARGIN), float(azimuth.max() + MARGIN)
+    rays = pixels @ np.linalg.inv(scene.rig.K).T
+    T = np.linalg.inv(scene.rig.T_cam_lidar)
+    far = rays @ T[:3, :3].T
+    seen = np.concatenate([far, far * NEAR_M + T[:3, 3]])  # at infinity, and near by
+    azimuth = np.arctan2(seen[:, 1], seen[:, 0])
+    return float(azimuth.min() - MARGIN_RAD), float(azimuth.max() + MARGIN_RAD)
 
 
 def _tensor(values: np.ndarray, device: torch.device | str) -> Tensor:

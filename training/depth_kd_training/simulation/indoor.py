@@ -51,7 +51,7 @@ def walk(
     reach = length - 2 * margin
     used = reach if corridor else max(2.1, reach * float(rng.uniform(0.35, 0.7)))
     start = margin + float(rng.random()) * (reach - used)
-    step = min(2.6, max(1.02, used / 7))
+    step = min(2.0, max(1.02, used / 7))
     swing = max(0.0, width / 2 - margin)
     side = float(rng.uniform(0.3, 1.0)) * (1 if rng.random() < 0.5 else -1)
     rate = float(rng.uniform(-0.2, 0.2))

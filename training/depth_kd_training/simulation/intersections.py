@@ -47,7 +47,8 @@ def enter(solids: Solids, pairs: Pairs, origin: Tensor, direction: Tensor, seed:
     )  # fmt: skip
     found = direction.new_empty(len(pairs.packet), direction.shape[2])
     for interval, chosen in groups:
-        for index in chosen.nonzero().squeeze(1).split(BLOCK):
+        every = chosen.nonzero().squeeze(1)
+        for index in every.split(BLOCK if every.device.type == 'cpu' else max(1, len(every))):
             own = pair[0].index_select(0, index), pair[1].index_select(0, index)
             packet = pairs.packet.index_select(0, index)
             turn = solids.rotation[own].transpose(1, 2) / solids.half[own][..., None]

@@ -6,30 +6,28 @@ Each frame depends on its own seed alone: the number of processes changes nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 import itertools
-import multiprocessing
-import os
 from pathlib import Path
 from typing import Any
 
 from depth_kd_ros import pictures
 from depth_kd_training.data.base import Frame
-from depth_kd_training.simulation import bag, folder, lidar_models
-from depth_kd_training.simulation.drive import Drive
+from depth_kd_training.simulation import bag, folder
+from depth_kd_training.simulation.drive import Drive, Stop
 from depth_kd_training.simulation.frame import random_place, render, Shot
-from depth_kd_training.simulation.scene import Config, draw, seed_of
+from depth_kd_training.simulation.processes import in_processes
+from depth_kd_training.simulation.scene import Config, draw, Scene, seed_of
 from depth_kd_training.simulation.world import CLASSES
 import numpy as np
-import torch
 
 BATCH = 16  # frames at a time on a GPU
 SHEET_FRAMES = 12
 DEPTH_BOUNDS_M = (0, 5, 10, 20, 40, 80, 200)
-Progress = Callable[[int], None]  # told the number of frames done
+Progress = Callable[[], None]  # told of each frame that is done
+Result = tuple[dict[str, Any], np.ndarray | None]  # what one frame holds, and its picture
 
 
 class Summary:
@@ -40,11 +38,16 @@ class Summary:
         self.rows: list[dict[str, Any]] = []
         self.pictures: list[np.ndarray] = []
 
-    def add(self, number: int, row: dict[str, Any], picture: np.ndarray | None) -> None:
+    def add(self, result: Result) -> None:
         """Take a frame in."""
+        row, picture = result
         self.rows.append(row)
         if picture is not None:
             self.pictures.append(picture)
+
+    def of(self, number: int, shot: Shot) -> Result:
+        """Sum up frame `number`, with its picture where it is shown."""
+        return row_of(shot), picture_of(shot.frame) if number in self.shown else None
 
     def report(self) -> dict[str, Any]:
         """Give the means over the frames."""
@@ -60,7 +63,7 @@ class Summary:
             'points_per_frame': float(np.mean([row['points'] for row in self.rows])),
             'points_per_beam': [round(float(n) / count, 2) for n in per_beam],
             'points_by_depth_m': dict(zip(names, _shares(histogram), strict=True)),
-            'see_through_share': float(np.mean([row['hidden'] for row in self.rows])),
+            'see_through_share': float(np.mean([row['see_through'] for row in self.rows])),
             'pixels_by_class': {
                 name: share for name, share in zip(CLASSES, _shares(pixels), strict=True) if share
             },
@@ -84,7 +87,7 @@ def row_of(shot: Shot) -> dict[str, Any]:
     rings = none if frame.ring is None else frame.ring[frame.ring >= 0]
     labels = none if frame.semantic is None else frame.semantic.ravel()
     return {
-        'points': int(sparse.size), 'hidden': shot.hidden,
+        'points': int(sparse.size), 'see_through': shot.see_through,
         'per_beam': np.bincount(rings.astype(int)),
         'histogram': np.histogram(sparse, DEPTH_BOUNDS_M)[0],
         'pixels': np.bincount(labels.astype(int), minlength=len(CLASSES)),
@@ -105,16 +108,16 @@ def write_folder(
     progress: Progress,
 ) -> Summary:  # fmt: skip
     """Write frames as a data set `folder`; raise ValueError for a folder that is not empty."""
-    folder.prepare(root, lidar_models.beams_of(config.sensor))
+    folder.prepare(root)
     summary = Summary(count)
     if device == 'cpu':
-        job = partial(_write_one, config, seed, root, summary.shown)
-        results = _in_processes(job, range(count), workers)
+        job = partial(_write_one, config, seed, root, summary)
+        results = in_processes(job, range(count), workers)
     else:
-        results = _on_device(config, seed, root, summary.shown, count, device)
-    for number, result in enumerate(results, 1):
-        summary.add(number - 1, *result)
-        progress(number)
+        results = _on_device(config, seed, root, summary, count, device)
+    for result in results:
+        summary.add(result)
+        progress()
     return summary
 
 
@@ -125,70 +128,46 @@ def write_bag(
     """Write a drive as a rosbag2; raise BagError for a path that exists."""
     summary, drive = Summary(count), Drive(config, seed, count)
 
-    def shots() -> Iterator[tuple[Frame, Any]]:
-        for number, shot in enumerate(_in_processes(drive.shot, drive.stops(), workers), 1):
-            shown = number - 1 in summary.shown
-            summary.add(number - 1, row_of(shot), picture_of(shot.frame) if shown else None)
-            progress(number)
-            yield shot.frame, shot.scan
+    def instants() -> Iterator[bag.Instant]:
+        job = partial(_drive_one, drive, summary)
+        for instant, result in in_processes(job, list(enumerate(drive.stops())), workers):
+            summary.add(result)
+            progress()
+            yield instant
 
     first = drive.scene(0)
-    bag.write(path, first.rig, lidar_models.beams_of(first.sensor) or 0, shots(), storage)
+    bag.write(path, first.rig, first.sensor, instants(), storage)
     return summary
 
 
-def _named(shot: Shot, number: int) -> Shot:
-    """Name a frame by its number."""
-    return shot._replace(frame=replace(shot.frame, name=f'{number:06d}'))
-
-
-def _result(
-    shot: Shot, number: int, root: Path, shown: set[int]
-) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Write a frame, and give what the summary wants."""
-    shot = _named(shot, number)
-    folder.write(root, shot.frame)
-    return row_of(shot), picture_of(shot.frame) if number in shown else None
-
-
-def _write_one(
-    config: Config, seed: int, root: Path, shown: set[int], number: int
-) -> tuple[dict[str, Any], np.ndarray | None]:
+def _write_one(config: Config, seed: int, root: Path, summary: Summary, number: int) -> Result:
     """Render and write one frame."""
     scene = draw(config, seed_of(seed, number))
-    return _result(render([scene], [random_place(scene)])[0], number, root, shown)
+    return _written(root, summary, number, render([scene], [random_place(scene)])[0], scene)
+
+
+def _drive_one(
+    drive: Drive, summary: Summary, item: tuple[int, Stop]
+) -> tuple[bag.Instant, Result]:
+    """Render one frame of a drive."""
+    number, stop = item
+    shot = drive.shot(stop)
+    return bag.Instant.of(shot.frame, shot.scan), summary.of(number, shot)
 
 
 def _on_device(
-    config: Config, seed: int, root: Path, shown: set[int], count: int, device: str
-) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
+    config: Config, seed: int, root: Path, summary: Summary, count: int, device: str
+) -> Iterator[Result]:
     """Render in batches on a GPU."""
     for start in range(0, count, BATCH):
         numbers = range(start, min(count, start + BATCH))
         scenes = [draw(config, seed_of(seed, number)) for number in numbers]
         shots = render(scenes, [random_place(scene) for scene in scenes], device)
-        for number, shot in zip(numbers, shots, strict=True):
-            yield _result(shot, number, root, shown)
+        for number, shot, scene in zip(numbers, shots, scenes, strict=True):
+            yield _written(root, summary, number, shot, scene)
 
 
-def _in_processes(job: Callable, items: Sequence[Any], workers: int) -> Iterator[Any]:
-    """Do a job for each item, in order, in so many processes of one thread each."""
-    if workers == 0:
-        yield from map(job, items)
-        return
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(workers, context, _alone) as pool:
-        ahead = 4 * workers  # results that may wait
-        waiting = []
-        for item in items:
-            waiting.append(pool.submit(job, item))
-            if len(waiting) > ahead:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
-
-
-def _alone() -> None:
-    """Keep processes from fighting for the cores."""
-    os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
-    torch.set_num_threads(1)
+def _written(root: Path, summary: Summary, number: int, shot: Shot, scene: Scene) -> Result:
+    """Write frame `number`, and give what the summary wants."""
+    folder.write(root, replace(shot.frame, name=f'{number:06d}'), scene)
+    return summary.of(number, shot)

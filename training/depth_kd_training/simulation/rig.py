@@ -13,7 +13,8 @@ import torch
 
 OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # camera axes in a forward frame's
 RIGS = ('random', 'kitti')
-KITTI_FOCAL, KITTI_WIDTH = 721.5, 1242  # px; Geiger et al. 2013, rectified colour camera
+KITTI_FOCAL, KITTI_CENTRE, KITTI_WIDTH = 721.5, 609.6, 1242  # px; Geiger et al. 2013, camera 2
+KITTI_ROW = 172.9 / 375  # of the principal point, as a share of the height
 Rng = np.random.Generator
 
 
@@ -23,8 +24,9 @@ class Rig(NamedTuple):
     K: np.ndarray  # (3, 3) px
     T_base_cam: np.ndarray  # (4, 4)
     T_base_lidar: np.ndarray  # (4, 4)
-    speed: float  # m/s, along x
+    speed: float  # m/s
     yaw_rate: float  # rad/s
+    heading: float = 0.0  # rad from x, of the motion
 
     @property
     def T_cam_lidar(self) -> np.ndarray:  # noqa: N802
@@ -36,7 +38,8 @@ def draw(rng: Rng, kind: str, size: tuple[int, int], indoor: bool) -> Rig:
     """Draw a rig for images of `size` (H, W); 'kitti' is that car's, up to its pitch and speed."""
     height, width = size
     if kind == 'kitti':
-        focal, centre = KITTI_FOCAL * width / KITTI_WIDTH, (width / 2 - 5, height * 0.47)
+        scale = width / KITTI_WIDTH
+        focal, centre = KITTI_FOCAL * scale, (KITTI_CENTRE * scale, height * KITTI_ROW)
         camera, lidar = (0.0, 0.0, 1.65), (-0.27, 0.0, 1.73)
         angles, turns = (0.0, math.radians(rng.normal(0, 0.5)), 0.0), (0.0, 0.0, 0.0)
     else:

@@ -109,8 +109,8 @@ def enclose(
             room.windows += [(wall, a, b) for a, b, *_ in holes]
             _view(builder, rng, room, wall)
         elif wall == doorway:
-            middle = float(rng.uniform(-0.3, 0.3)) * span
-            wide = float(rng.uniform(0.9, 1.8))
+            wide = min(float(rng.uniform(0.9, 1.8)), span - 0.6)
+            middle = float(rng.uniform(-0.5, 0.5)) * (span - wide - 0.4)
             holes = [(middle - wide / 2, middle + wide / 2, 0.0, 2.1)]
             room.doors.append((wall, *holes[0][:2]))
             _space_behind(builder, rng, room, wall, middle)

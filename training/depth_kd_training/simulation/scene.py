@@ -78,14 +78,15 @@ def draw(config: Config, seed: int) -> Scene:
     builder = WORLDS[kind](rng)
     randomised = rng.random() < config.randomised
     if randomised:
-        builder = replace(
-            builder, solids=[replace(s, surface=_other(s.surface, rng)) for s in builder.solids]
-        )
+        solids = [replace(s, surface=_other(s.surface, rng)) for s in builder.solids]
+        ground = _other(builder.ground_surface, rng)
+        builder = replace(builder, solids=solids, ground_surface=ground)
+    overcast = builder.sun_strength < OVERCAST
+    # Streams of their own, so that the choice of one thing leaves all others as they are.
+    mounted = rig.draw(np.random.default_rng([seed, 22]), config.rig, config.size, builder.indoor)
     sensor = config.sensor
     if sensor == 'random':
-        sensor = str(rng.choice(list(lidar_models.MODELS)))
-    mounted = rig.draw(rng, config.rig, config.size, builder.indoor)
-    overcast = builder.sun_strength < OVERCAST
+        sensor = str(np.random.default_rng([seed, 23]).choice(list(lidar_models.MODELS)))
     return Scene(
         seed, builder, mounted, rig.sky(rng, builder.indoor, overcast), rig.look(rng, randomised),
         sensor, config.size,
@@ -103,6 +104,7 @@ def _other(surface: Surface, rng: np.random.Generator) -> Surface:
 def place(builder: WorldBuilder, along: float) -> np.ndarray:
     """Give T_world_base (4, 4) on the path: `along` counts its poses, fractions lie between."""
     path = np.array(builder.path)
+    path[:, 2] = np.unwrap(path[:, 2])
     last = len(path) - 1
     low = min(int(along), max(0, last - 1))
     x, y, yaw = path[low] + (along - low) * (path[min(low + 1, last)] - path[low])

@@ -77,7 +77,7 @@ def flow(builder: WorldBuilder, rng: np.random.Generator, road: Road) -> float:
                 end = min(end, x - half - 5.5)
             x += (half + 8.0 if speed == 0 else 14.0) + float(rng.exponential(gap))
     if rng.random() < 0.4:
-        car(builder, rng, -float(rng.uniform(11, 18)), 0.0, 0.0, 8.0, 1)
+        car(builder, rng, -float(rng.uniform(11, 18)), 0.0, 0.0, 4.5, 1)  # not faster than we
     return max(end, 0.0)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-import math
 from typing import NamedTuple
 
 from depth_kd_training.simulation.solids import Ground, Kind, Solids
@@ -30,7 +29,7 @@ class Surface:
     Say how a solid looks and reflects.
 
     `texture` names a texture of the bank, one tile of which is `tile_m` wide; `tint` multiplies
-    it. `gloss` 0..1 mirrors the sky; `glass` passes or mirrors LiDAR; `reflectivity` 0..1 is that
+    it. `gloss` 0..1 mirrors the sky; `glass` passes or loses LiDAR; `reflectivity` 0..1 is that
     of LiDAR light.
     """
 
@@ -61,7 +60,9 @@ class Solid:
     instance: int = 0  # 0: none
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a class that is not one of CLASSES."""
+        """Raise ValueError for a class that is not one of CLASSES and a size that is none."""
+        if min(self.half) <= 0:
+            raise ValueError(f'half = {self.half}: the half extents of a solid must be > 0')
         if self.semantic not in CLASSES:
             raise ValueError(f'semantic = {self.semantic!r}: give one of {", ".join(CLASSES)}')
 
@@ -138,13 +139,17 @@ class World(NamedTuple):
         return World(solids, ground, *(t.to(device) for t in self[2:]))
 
 
-def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Give the rotation (3, 3) of yaw about z after pitch about y after roll about x."""
-    (cy, sy), (cp, sp), (cr, sr) = ((math.cos(a), math.sin(a)) for a in (yaw, pitch, roll))
-    z = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
-    y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    return z @ y @ x
+def rotation(
+    yaw: float | np.ndarray, pitch: float | np.ndarray, roll: float | np.ndarray
+) -> np.ndarray:
+    """Give the rotations (..., 3, 3) of yaw about z after pitch about y after roll about x."""
+    (cy, sy), (cp, sp), (cr, sr) = ((np.cos(a), np.sin(a)) for a in (yaw, pitch, roll))
+    rows = (
+        (cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr),
+        (sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr),
+        (-sp, cp * sr, cp * cr),
+    )
+    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def stack(builders: Sequence[WorldBuilder], textures: Sequence[str]) -> World:
@@ -154,7 +159,7 @@ def stack(builders: Sequence[WorldBuilder], textures: Sequence[str]) -> World:
     nothing = Solid(Kind.NONE, (0, 0, 0), (1, 1, 1), 'object')
     padded = [b.solids + [nothing] * (most - len(b.solids)) for b in builders]
 
-    def table(values: list, dtype: torch.dtype = torch.float32) -> Tensor:
+    def table(values: list | np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.from_numpy(np.array(values)).to(dtype)
 
     def shape(name: str, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -170,7 +175,7 @@ def stack(builders: Sequence[WorldBuilder], textures: Sequence[str]) -> World:
 
     solids = Solids(
         shape('kind', torch.int64), shape('centre'),
-        table([[rotation(s.yaw, s.pitch, s.roll) for s in row] for row in padded]),
+        table(rotation(*(shape(k, torch.float64).numpy() for k in ('yaw', 'pitch', 'roll')))),
         shape('half'), shape('taper'), shape('cutout'), shape('pore_m'),
     )  # fmt: skip
     ground = Ground(
