@@ -83,7 +83,7 @@ def test_the_report_tells_what_the_files_hold(written):
     report = json.loads((written / 'report.json').read_text())
     assert report['frames'] == 3 and report['workers'] == 0 and report['device'] == 'cpu'
     assert report['frames_per_second'] > 0
-    assert report['frames_per_second'] == pytest.approx(3 / report['seconds'], rel=0.05)
+    assert report['frames_per_second'] >= 2 / report['seconds']  # without the start
     assert report['options'] == {
         'world': 'street', 'size': '48x64', 'sensor': 'vlp16', 'rig': 'random', 'randomised': 0.2,
         'seed': 5, 'format': 'folder',
@@ -129,8 +129,9 @@ def test_processes_change_nothing(written, tmp_path):
     command += [*SMALL, '--frames', '3', '--seed', '5', '--workers', '2']
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    files = sorted(p.relative_to(written) for p in written.rglob('*.*') if p.suffix != '.json')
-    assert len(files) == 3 * 7 + 2
+    files = [p for p in written.rglob('*.*') if p.name != 'report.json']
+    files = sorted(p.relative_to(written) for p in files)
+    assert len(files) == 3 * 8 + 2
     for path in files:
         assert (tmp_path / 'two' / path).read_bytes() == (written / path).read_bytes(), path
     assert json.loads((tmp_path / 'two/report.json').read_text())['workers'] == 2
