@@ -253,3 +253,13 @@ def test_what_is_neither_run_nor_evaluation_is_told(tmp_path):
     assert 'neither log.csv nor validation.csv nor an evaluation' in run(tmp_path, code=2)
     assert 'e.json: not readable as JSON' in run(tmp_path / 'e.json', code=2)
     assert 'report runs/student --out student.html' in run('--help')
+
+
+def test_evaluations_of_one_name_in_two_folders_are_both_shown(evaluated, tmp_path):
+    found = json.loads(evaluated.read_text()) | {'examples': []}
+    paths = [tmp_path / folder / 'unseen.json' for folder in ('first', 'second')]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(json.dumps(found))
+    text = report(paths)
+    assert all(f'Evaluation: {path.with_suffix("")}' in text for path in paths)

@@ -13,6 +13,7 @@ from depth_kd_training.config import ConfigError
 from depth_kd_training.data.loading import as_tensors, Loader
 from depth_kd_training.feed import Feed
 from depth_kd_training.opening import open_fabric, open_network
+from depth_kd_training.run import Run
 from depth_kd_training.train import train
 import numpy as np
 import pytest
@@ -193,3 +194,48 @@ def test_one_frame_is_learnt_by_heart(tmp_path, preset, rate, batch, steps):
     scores = checkpoint.read_metadata(tmp_path / 'run/last.safetensors').metrics
     assert scores['mae'] < 0.02, scores
     print(f'{preset}: MAE {scores["mae"] * 100:.2f} cm')
+
+
+class Probe(torch.nn.Module):
+    """Note what it is called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        self.seen = x
+        return self.weight * x
+
+
+def test_sixteen_bits_do_not_round_what_the_lidar_measured(frames):
+    wanted = config.parse(street_folder.recipe(frames, precision='bf16-mixed'), 'test')
+    probe = Probe()
+    depth = torch.tensor([[100.3]])  # 100.5 in bf16
+    open_fabric(wanted, 'cpu').setup(probe)(depth)
+    assert torch.equal(probe.seen, depth)
+
+
+def test_weights_of_a_network_with_other_options_are_refused(frames, tmp_path):
+    recipe = street_folder.recipe(frames, steps=1)
+    run(recipe, tmp_path / 'first')
+    begun = recipe['network'] | {'checkpoint': str(tmp_path / 'first/last.safetensors')}
+    run(recipe | {'network': begun}, tmp_path / 'second')
+    other = begun | {'options': begun['options'] | {'output': 'log'}}
+    with pytest.raises(ConfigError, match=r'network: .*last.safetensors holds another network'):
+        open_network(config.parse(recipe | {'network': other}, 'test').network)
+
+
+def test_the_scores_of_a_checkpoint_are_those_of_its_weights(frames, tmp_path):
+    """Step 2 is validated; the checkpoint of step 3 has no scores."""
+    recipe = street_folder.recipe(frames, steps=3, validate_every=2)
+    wanted = config.parse(recipe, 'test')
+    fabric = open_fabric(wanted, 'cpu')
+    folder = Run(wanted, fabric, tmp_path)
+    folder.resume()
+    folder.step = 2
+    assert folder.judge({'mae': 1.0})
+    assert checkpoint.read_metadata(tmp_path / 'best.safetensors').metrics == {'mae': 1.0}
+    folder.step = 3
+    folder.deploy(tmp_path / 'last.safetensors')
+    assert not checkpoint.read_metadata(tmp_path / 'last.safetensors').metrics
