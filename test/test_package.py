@@ -19,7 +19,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = 'depth_kd_ros'
-SCRIPTS = ('bag_player_node', 'bag_recorder_node', 'completion_node', 'depth_kd')
+SCRIPTS = (
+    'bag_player_node', 'bag_recorder_node', 'completion_node', 'depth_kd', 'depth_kd_training',
+)  # fmt: skip
 NOT_SOURCE = shutil.ignore_patterns(
     '.*_cache', '.git', '.venv*', '__pycache__', '*.egg-info', 'build', 'install', 'log', 'out'
 )
@@ -152,12 +154,16 @@ def test_every_folder_of_code_is_a_package() -> None:
     assert [str(folder) for folder in folders if not (folder / '__init__.py').is_file()] == []
 
 
+def source_of(module: str) -> Path:
+    """Give the file of a module of either package."""
+    folder = ROOT / 'training' if module.startswith('depth_kd_training') else ROOT
+    return (folder / module.replace('.', '/')).with_suffix('.py')
+
+
 def test_declared_commands_exist() -> None:
     declared = re.findall(r"'(\w+) = ([\w.]+):main'", (ROOT / 'setup.py').read_text())
     without_main = [
-        module
-        for _, module in declared
-        if 'def main(' not in (ROOT / module.replace('.', '/')).with_suffix('.py').read_text()
+        module for _, module in declared if 'def main(' not in source_of(module).read_text()
     ]
     assert sorted(command for command, _ in declared) == list(SCRIPTS)
     assert without_main == []

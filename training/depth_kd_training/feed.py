@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, ExitStack
 from multiprocessing import resource_tracker
 import re
 import signal
@@ -51,8 +51,12 @@ class Feed:
             seed = recipe.seed + UNLABELLED_SEED
             self.parts.append(self._loader(unlabelled, wanted.unlabelled, count, seed))
 
-    def steps(self, first: int, last: int) -> Iterator[list[Batch]]:
-        """Give the batches of the steps first .. last - 1, `accumulate` for each; FeedError."""
+    def steps(self, first: int, last: int) -> Generator[list[Batch], None, None]:
+        """
+        Give the batches of the steps first .. last - 1, `accumulate` for each; FeedError.
+
+        Close it: the worker processes end with it.
+        """
         accumulate = self.recipe.optimisation.accumulate
         with closing(self._batches(first * accumulate, last * accumulate)) as batches:
             for step in range(first, last):
@@ -66,19 +70,20 @@ class Feed:
 
     def _batches(self, first: int, last: int) -> Generator[Batch, None, None]:
         """Join the labelled and unlabelled parts of the batches first .. last - 1."""
-        streams = [part.batches(first, last) for part in self.parts]
-        with deaf_children():  # the workers start with the first batch
-            found = [next(stream) for stream in streams]
-        while True:
-            labelled = len(found[0].image)
-            if len(found) > 1:
-                found[1] = found[1]._replace(depth_gt=torch.zeros_like(found[1].depth_gt))
-                found = [Sample(*map(torch.cat, zip(*found, strict=True)))]
-            yield Batch(found[0], labelled)
-            try:
+        with ExitStack() as stack:
+            streams = [stack.enter_context(closing(p.batches(first, last))) for p in self.parts]
+            with deaf_children():  # the workers start with the first batch
                 found = [next(stream) for stream in streams]
-            except StopIteration:
-                return
+            while True:
+                labelled = len(found[0].image)
+                if len(found) > 1:
+                    found[1] = found[1]._replace(depth_gt=torch.zeros_like(found[1].depth_gt))
+                    found = [Sample(*map(torch.cat, zip(*found, strict=True)))]
+                yield Batch(found[0], labelled)
+                try:
+                    found = [next(stream) for stream in streams]
+                except StopIteration:
+                    return
 
     def _loader(
         self, opened: Sequence[Dataset], sources: Sequence[Source], batch: int, seed: int

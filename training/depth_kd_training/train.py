@@ -8,7 +8,7 @@ holds what changes, validation.py judges, logs.py and progress.py tell.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 import math
 from pathlib import Path
 import signal
@@ -47,9 +47,10 @@ def train(recipe: Recipe, out: Path, fabric: Fabric) -> int | None:
         meter = logs.Meter(run.resume().get('meter'))
         log = logs.Logs(out, run.step, fabric.is_global_zero)
     progress = Progress(run.step, recipe.steps, fabric.is_global_zero)
-    with Interruption() as interruption, progress, log:
+    steps = closing(feed.steps(run.step, recipe.steps))
+    with Interruption() as interruption, progress, log, steps as batches_of_steps:
         saved = time.monotonic()
-        for batches in feed.steps(run.step, recipe.steps):
+        for batches in batches_of_steps:
             rate = run.set_rate()
             terms = learn(run, batches)
             meter.add(terms, recipe.data.batch * len(batches))

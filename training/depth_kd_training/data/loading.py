@@ -8,7 +8,7 @@ processes share the very samples of one with twice the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from depth_kd_training.data.base import Dataset, Frame, Sample
@@ -107,7 +107,7 @@ class Loader:
         start = step * self.batch + self.rank * part
         return [self.order.at(position) for position in range(start, start + part)]
 
-    def batches(self, first: int, last: int) -> Iterator[Sample]:
+    def batches(self, first: int, last: int) -> Generator[Sample, None, None]:
         """Give the batches of the steps first .. last - 1."""
         keys = (self.keys(step) for step in range(first, last))
         loader: DataLoader[Any] = DataLoader(
@@ -115,7 +115,11 @@ class Loader:
             multiprocessing_context='spawn' if self.workers else None,
             worker_init_fn=_one_thread,
         )  # fmt: skip
-        yield from loader
+        batches = iter(loader)
+        try:
+            yield from batches
+        finally:  # now, not when nothing refers to it any more: an error's traceback may for long
+            getattr(batches, '_shutdown_workers', bool)()
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
