@@ -45,10 +45,6 @@ class Summary:
         if picture is not None:
             self.pictures.append(picture)
 
-    def of(self, number: int, shot: Shot) -> Result:
-        """Sum up frame `number`, with its picture where it is shown."""
-        return row_of(shot), picture_of(shot.frame) if number in self.shown else None
-
     def report(self) -> dict[str, Any]:
         """Give the means over the frames."""
         beams = max((len(row['per_beam']) for row in self.rows), default=0)
@@ -77,6 +73,11 @@ class Summary:
 def _shares(counts: np.ndarray) -> list[float]:
     """Give counts as shares of their sum."""
     return [round(float(n), 4) for n in counts / max(1, counts.sum())]
+
+
+def result_of(shown: set[int], number: int, shot: Shot) -> Result:
+    """Sum up frame `number`, with its picture where it is shown."""
+    return row_of(shot), picture_of(shot.frame) if number in shown else None
 
 
 def row_of(shot: Shot) -> dict[str, Any]:
@@ -111,10 +112,10 @@ def write_folder(
     folder.prepare(root)
     summary = Summary(count)
     if device == 'cpu':
-        job = partial(_write_one, config, seed, root, summary)
+        job = partial(_write_one, config, seed, root, summary.shown)
         results = in_processes(job, range(count), workers)
     else:
-        results = _on_device(config, seed, root, summary, count, device)
+        results = _on_device(config, seed, root, summary.shown, count, device)
     for result in results:
         summary.add(result)
         progress()
@@ -129,7 +130,7 @@ def write_bag(
     summary, drive = Summary(count), Drive(config, seed, count)
 
     def instants() -> Iterator[bag.Instant]:
-        job = partial(_drive_one, drive, summary)
+        job = partial(_drive_one, drive, summary.shown)
         for instant, result in in_processes(job, list(enumerate(drive.stops())), workers):
             summary.add(result)
             progress()
@@ -140,23 +141,23 @@ def write_bag(
     return summary
 
 
-def _write_one(config: Config, seed: int, root: Path, summary: Summary, number: int) -> Result:
+def _write_one(config: Config, seed: int, root: Path, shown: set[int], number: int) -> Result:
     """Render and write one frame."""
     scene = draw(config, seed_of(seed, number))
-    return _written(root, summary, number, render([scene], [random_place(scene)])[0], scene)
+    return _written(root, shown, number, render([scene], [random_place(scene)])[0], scene)
 
 
 def _drive_one(
-    drive: Drive, summary: Summary, item: tuple[int, Stop]
+    drive: Drive, shown: set[int], item: tuple[int, Stop]
 ) -> tuple[bag.Instant, Result]:
     """Render one frame of a drive."""
     number, stop = item
     shot = drive.shot(stop)
-    return bag.Instant.of(shot.frame, shot.scan), summary.of(number, shot)
+    return bag.Instant.of(shot.frame, shot.scan), result_of(shown, number, shot)
 
 
 def _on_device(
-    config: Config, seed: int, root: Path, summary: Summary, count: int, device: str
+    config: Config, seed: int, root: Path, shown: set[int], count: int, device: str
 ) -> Iterator[Result]:
     """Render in batches on a GPU."""
     for start in range(0, count, BATCH):
@@ -164,10 +165,10 @@ def _on_device(
         scenes = [draw(config, seed_of(seed, number)) for number in numbers]
         shots = render(scenes, [random_place(scene) for scene in scenes], device)
         for number, shot, scene in zip(numbers, shots, scenes, strict=True):
-            yield _written(root, summary, number, shot, scene)
+            yield _written(root, shown, number, shot, scene)
 
 
-def _written(root: Path, summary: Summary, number: int, shot: Shot, scene: Scene) -> Result:
+def _written(root: Path, shown: set[int], number: int, shot: Shot, scene: Scene) -> Result:
     """Write frame `number`, and give what the summary wants."""
     folder.write(root, replace(shot.frame, name=f'{number:06d}'), scene)
-    return summary.of(number, shot)
+    return result_of(shown, number, shot)
