@@ -143,8 +143,10 @@ def write_depth(path: Path, depth: np.ndarray) -> None:
         raise ValueError(f'{path}: depth is written as .png or .npy')
     metres = np.where(depth > 0, depth, 0)  # NaN: none
     values = np.clip(np.rint(metres * PNG_SCALE), 0, 65535).astype(np.uint16)
-    if not cv2.imwrite(str(path), values):
-        raise OSError(f'{path}: could not be written')
+    try:  # by Python: cv2 would not say why it failed
+        path.write_bytes(cv2.imencode('.png', values)[1].tobytes())
+    except OSError as error:
+        raise OSError(f'{path}: could not be written: {error.strerror}') from error
 
 
 def read_intrinsics(folder: Path) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 from depth_kd_ros import files
-from depth_kd_ros.folders import PNG_SCALE
+from depth_kd_ros.folders import write_depth
 from depth_kd_training.data.base import Frame
 from depth_kd_training.simulation.scene import Scene
 from depth_kd_training.simulation.world import CLASSES
@@ -32,9 +32,7 @@ def write(root: Path, frame: Frame, scene: Scene) -> None:
     _png(root / 'rgb' / name, cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
     none = np.zeros(frame.image.shape[:2], np.float32)
     for key, depth in (('sparse', frame.sparse_depth), ('depth_gt', frame.depth_gt)):
-        metres = none if depth is None else depth
-        values = np.clip(np.rint(metres * PNG_SCALE), 0, 65535).astype(np.uint16)
-        _png(root / key / name, values)
+        write_depth(root / key / name, none if depth is None else depth)
     for key in LABELS:
         values = getattr(frame, key)
         labels = none if values is None else values + 1
