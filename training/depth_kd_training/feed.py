@@ -8,10 +8,9 @@ from multiprocessing import resource_tracker
 import re
 import signal
 import time
-from typing import NamedTuple
 
 from depth_kd_training.config import ConfigError, Data, Recipe, Source
-from depth_kd_training.data.base import Dataset, Sample
+from depth_kd_training.data.base import Batch, Dataset, Sample
 from depth_kd_training.data.loading import as_tensors, Loader
 from depth_kd_training.opening import open_augmentation, open_sources
 import torch
@@ -22,13 +21,6 @@ RAISED = re.compile(r'^[\w.]*(?:Error|Exception): ', re.MULTILINE)  # in a worke
 
 class FeedError(ValueError):
     """Say at which step which frame cannot be learnt from, and why."""
-
-
-class Batch(NamedTuple):
-    """Hold this process's part of a batch: `labelled` samples, then those without truth."""
-
-    samples: Sample
-    labelled: int
 
 
 class Feed:

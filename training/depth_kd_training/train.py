@@ -17,7 +17,8 @@ import time
 from depth_kd_ros.checkpoint import CheckpointError
 from depth_kd_training import logs
 from depth_kd_training.config import ConfigError, Recipe
-from depth_kd_training.feed import Batch, Feed
+from depth_kd_training.data.base import Batch
+from depth_kd_training.feed import Feed
 from depth_kd_training.interruption import Interruption
 from depth_kd_training.losses import LOSSES, supervised
 from depth_kd_training.progress import Progress

@@ -68,5 +68,13 @@ class Sample(NamedTuple):
     sparse_depth: Tensor  # (1, H, W) m, 0 = none
     depth_gt: Tensor  # (1, H, W) m, 0 = none; all 0: unlabelled
     semantic: Tensor  # (H, W) int64, -1 = unknown
+    instance: Tensor  # (H, W) int64, -1 = unknown
     K: Tensor  # (3, 3) float32 px; all 0: unknown
     index: Tensor  # type: ignore[assignment]  # () int64, of the frame; hides tuple.index
+
+
+class Batch(NamedTuple):
+    """Hold this process's part of a batch: `labelled` samples, then those without truth."""
+
+    samples: Sample
+    labelled: int

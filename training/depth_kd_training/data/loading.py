@@ -146,13 +146,15 @@ class _Conversion:
     def __call__(self, frame: Frame, index: int) -> Sample:
         pixels = torch.from_numpy(frame.image).permute(2, 0, 1).float() / 255
         none = np.zeros(frame.image.shape[:2], np.float32)
-        semantic = np.full(none.shape, -1) if frame.semantic is None else frame.semantic
         K = np.zeros((3, 3)) if frame.K is None else frame.K
 
         def depth(values: np.ndarray | None) -> Tensor:
             return torch.from_numpy(none if values is None else values)[None]
 
+        def label(values: np.ndarray | None) -> Tensor:
+            return torch.from_numpy(np.full(none.shape, -1) if values is None else values).long()
+
         return Sample(
             (pixels - self.mean) / self.std, depth(frame.sparse_depth), depth(frame.depth_gt),
-            torch.from_numpy(semantic).long(), torch.from_numpy(K).float(), torch.tensor(index),
+            label(frame.semantic), label(frame.instance), torch.from_numpy(K).float(), torch.tensor(index),
         )  # fmt: skip

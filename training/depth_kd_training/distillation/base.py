@@ -1,0 +1,119 @@
+"""
+What every distillation method is: a comparison of what student and teacher make of a batch.
+
+The loop predicts and takes the gradient; a method says on what (`views`) and how (`forward`) the
+predictions are compared. Random numbers come from torch's global generator: the loop seeds it for
+each batch, so that a run that was resumed draws the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_training.data.base import Batch
+import torch
+from torch import distributed, nn, Tensor
+
+PROBE_PX = 64  # side of the image by which the features' channels are found out
+
+
+class View(NamedTuple):
+    """
+    Hold what student and teacher are compared on.
+
+    `teacher` is the teacher's prediction where the method has made it already. `told` are values
+    () for the log.
+    """
+
+    batch: Batch
+    teacher: Prediction | None = None
+    told: dict[str, Tensor] = {}
+
+
+class Method(nn.Module):
+    """
+    Be the base of every distillation method; it keeps neither of the networks.
+
+    `taps` names the features it reads, as (student's, teacher's); none: depth alone. What
+    `adapters` gives is trained with the student, by its optimiser. A method that trains more has
+    an optimiser of its own for it in `optimisers`; the loop scales their rates by its schedule and
+    saves them. Neither is part of the student that is deployed.
+    """
+
+    taps: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.optimisers: list[torch.optim.Optimizer] = []
+
+    def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """
+        Give named loss terms (), the same names for every batch.
+
+        The teacher's prediction carries no gradient.
+        """
+        raise NotImplementedError
+
+    def adapters(self) -> list[nn.Parameter]:
+        """List what the student's optimiser trains beside the student."""
+        return list(self.parameters())
+
+    def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[View]:
+        """Give what is compared in place of the batch; the batch itself: as it is, alone."""
+        return (View(batch),)
+
+    def after_step(
+        self, step: int, batch: Batch, student: DepthNetwork, teacher: DepthNetwork
+    ) -> None:
+        """Train what is trained beside the student, after optimiser step 1, 2, ... of it."""
+
+
+def tap_pairs(
+    taps: Sequence[str], student: DepthNetwork, teacher: DepthNetwork
+) -> tuple[tuple[str, str], ...]:
+    """
+    Read taps 'NAME' or 'STUDENT:TEACHER' as pairs; ValueError for a feature that one lacks.
+    """
+    pairs = []
+    known = {'student': channels(student), 'teacher': channels(teacher)}
+    for tap in taps:
+        first, _, second = tap.partition(':')
+        pair = first, second or first
+        for (who, features), name in zip(known.items(), pair, strict=True):
+            if name not in features:
+                raise ValueError(
+                    f'taps: the {who} has no feature {name!r}; its features: '
+                    f'{", ".join(features) or "none"}'
+                )
+        pairs.append(pair)
+    if not pairs:
+        raise ValueError('taps: give at least one feature')
+    return tuple(pairs)
+
+
+@torch.no_grad()
+def channels(network: DepthNetwork) -> dict[str, int]:
+    """Give the number of channels of each feature (B, C, h, w) that a network can be tapped at."""
+    was, state = network.training, torch.get_rng_state()
+    weight = next(network.parameters())
+    image, depth = (weight.new_zeros(1, n, PROBE_PX, PROBE_PX) for n in (3, 1))
+    features = network.eval()(image, depth).features
+    network.train(was)
+    torch.set_rng_state(state)
+    return {name: x.shape[1] for name, x in features.items() if x.ndim == 4}
+
+
+def step_alone(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Make one step of a method's own optimiser, by the mean gradient of all processes."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if distributed.is_available() and distributed.is_initialized():
+        for group in optimiser.param_groups:
+            for parameter in group['params']:
+                if parameter.grad is not None:
+                    distributed.all_reduce(parameter.grad)
+                    parameter.grad /= distributed.get_world_size()
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
