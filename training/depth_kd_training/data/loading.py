@@ -156,5 +156,6 @@ class _Conversion:
 
         return Sample(
             (pixels - self.mean) / self.std, depth(frame.sparse_depth), depth(frame.depth_gt),
-            label(frame.semantic), label(frame.instance), torch.from_numpy(K).float(), torch.tensor(index),
+            label(frame.semantic), label(frame.instance), torch.from_numpy(K).float(),
+            torch.tensor(index),
         )  # fmt: skip

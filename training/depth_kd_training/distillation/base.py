@@ -8,7 +8,8 @@ each batch, so that a run that was resumed draws the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
@@ -29,7 +30,7 @@ class View(NamedTuple):
 
     batch: Batch
     teacher: Prediction | None = None
-    told: dict[str, Tensor] = {}
+    told: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Method(nn.Module):
@@ -73,9 +74,7 @@ class Method(nn.Module):
 def tap_pairs(
     taps: Sequence[str], student: DepthNetwork, teacher: DepthNetwork
 ) -> tuple[tuple[str, str], ...]:
-    """
-    Read taps 'NAME' or 'STUDENT:TEACHER' as pairs; ValueError for a feature that one lacks.
-    """
+    """Read taps 'NAME' or 'STUDENT:TEACHER' as pairs; ValueError where one lacks a feature."""
     pairs = []
     known = {'student': channels(student), 'teacher': channels(teacher)}
     for tap in taps:
