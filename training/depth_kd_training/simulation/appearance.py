@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from depth_kd_training.simulation.camera import View
 from depth_kd_training.simulation.draws import Seeds, uniform
+from depth_kd_training.simulation.places import places
 from depth_kd_training.simulation.raycast import Hits, MISS
 from depth_kd_training.simulation.shadows import lit
 from depth_kd_training.simulation.sky import each, Sky
@@ -51,17 +52,18 @@ def light_from(
     direction = rays[1].permute(3, 0, 1, 2).reshape(3, -1)
     camera = view.T_world_cam[:, :3, 3].T  # (3, B)
     distance, solid = (x.flatten() for x in hits)
-    number = torch.arange(len(solid), device=solid.device) // (len(solid) // len(world.sun))
+    batch = len(world.sun)
+    number = torch.arange(batch, device=solid.device).repeat_interleave(len(solid) // batch)
     dither = uniform(seeds, 'dither', 2 * hits.solid[0].numel(), solid.device)
     dither = dither.unflatten(1, (2, -1)).transpose(0, 1).reshape(2, -1)
     length = direction.square().sum(0).sqrt()
     unit = direction / length
     light = torch.empty_like(direction)
-    missed = (solid == MISS).nonzero().squeeze(1)
+    missed = places(solid == MISS)
     above = (x.index_select(-1, missed) for x in (number, unit, dither))
     which, ray, shift = above
     light.index_copy_(1, missed, sky.colour(which, ray, world.sun.T, bank, shift))
-    hit = (solid != MISS).nonzero().squeeze(1)
+    hit = places(solid != MISS)
     which, index, unit, far, dither = (
         x.index_select(-1, hit) for x in (number, solid, unit, distance * length, dither)
     )
@@ -91,26 +93,35 @@ def _lit(world: World, sky: Sky, bank: Bank, view: View, seen: Seen) -> Tensor:
 
 def _albedo(world: World, bank: Bank, view: View, seen: Seen) -> Tensor:
     """Give the albedo (3, M) of surfaces by their textures and tints."""
-    row = seen.surface
-    texture, tile = (x.view(-1).index_select(0, row) for x in (world.texture, world.tile_m))
+    # What a surface has is worked out once for each, and then looked up.
+    texture, tile = world.texture.flatten().int(), world.tile_m.flatten()
+    count = world.texture.shape[1]  # the ground's, the last, is number 0 in every batch
+    number = torch.arange(1, count + 1, device=tile.device).repeat(len(world.sun)) % count
+    number = number * 7919 % 1013  # each surface has its own part of the texture
+    start = number * (texture != bank.names.index('facade')) / 1013
+    variant = number.int() % VARIANTS
+    drawing, dirt, start, tile, texture = (
+        values.index_select(0, seen.surface)
+        for values in (
+            texture * VARIANTS + variant, bank.names.index('concrete') * VARIANTS + variant,
+            start, tile, texture,
+        )
+    )  # fmt: skip
     u, v, width, height = _unrolled(seen)
     footprint_m = seen.far_m / each(view.K[:, 0, 0], seen.world) / seen.cosine.clamp(min=0.2)
-    number = (seen.solid.int() + 1) * 7919 % 1013  # each surface has its own part of the texture
-    start = number * (texture != bank.names.index('facade')) / 1013
     across, down, texels = u / tile + start, v / tile, SIDE / tile
     for name in FITTED:
-        own = (texture == bank.names.index(name)).nonzero().squeeze(1)
+        own = places(texture == bank.names.index(name))
         x, y, w, h = (values.index_select(0, own) for values in (u, v, width, height))
         across.index_copy_(0, own, x / w + 0.5)
         down.index_copy_(0, own, y / h)
         texels.index_copy_(0, own, SIDE / w)
     level = torch.log2((footprint_m * texels).clamp(min=1.0))
-    drawn = bank.sample(texture * VARIANTS + number % VARIANTS, across, down, level, seen.dither)
-    dirt = bank.names.index('concrete') * VARIANTS + number % VARIANTS
-    level = torch.log2((footprint_m * SIDE / DIRT_M).clamp(min=1.0))
-    worn = bank.sample(dirt, u / DIRT_M + start, v / DIRT_M, level, seen.dither)
-    tint = world.tint.flatten(0, 1).T.contiguous().index_select(1, row)
-    return tint * (drawn * (0.54 + 0.9 * worn))
+    drawn = bank.sample(drawing, across, down, level, seen.dither)
+    level = torch.log2((footprint_m * (SIDE / DIRT_M)).clamp(min=1.0))
+    worn = bank.brightness(dirt, u / DIRT_M + start, v / DIRT_M, level, seen.dither)
+    tint = world.tint.flatten(0, 1).T.contiguous().index_select(1, seen.surface)
+    return tint.mul_(drawn).mul_(0.54 + 0.9 * worn)
 
 
 def _unrolled(seen: Seen) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -145,7 +156,7 @@ def _direct(world: World, view: View, seen: Seen, sky: Sky) -> Tensor:
     chosen = (view.packets(asked).index_select(0, seen.ray) > 0) & (slant > 0)
     reached = torch.stack([view.packets(torch.zeros_like(asked))] * 2)  # light, and whether asked
     for number in range(batch):
-        own = (chosen & (seen.world == number)).nonzero().squeeze(1)
+        own = places(chosen & (seen.world == number))
         if len(own):
             one = world.one(number)
             points = seen.points.index_select(1, own)
@@ -172,7 +183,7 @@ def _mirrored(
 ) -> Tensor:
     """Mix light (3, M) with what glossy surfaces mirror: the sky, a skyline, the sun."""
     gloss = world.gloss.view(-1).index_select(0, seen.surface)
-    glossy = (gloss > DULL).nonzero().squeeze(1)
+    glossy = places(gloss > DULL)
     which, cosine, dither, unit, normal, plain, direct, gloss = (
         x.index_select(-1, glossy)
         for x in (

@@ -8,6 +8,7 @@ unless its bounding box lies wholly outside one of the pyramid's four sides, or 
 from __future__ import annotations
 
 from depth_kd_training.simulation.intersections import NEAREST_M, Pairs
+from depth_kd_training.simulation.places import places
 from depth_kd_training.simulation.solids import Kind, Solids
 import torch
 from torch import Tensor
@@ -18,33 +19,58 @@ _MARGIN = 1e-4  # of a packet's outline, in units of its distance-1 plane
 
 def overlapping(solids: Solids, origin: Tensor, direction: Tensor) -> Pairs:
     """List the pairs of which a ray may hit the solid: (B, T, 3, N or 1), (B, T, 3, N) m."""
+    planes, wide = _outlines(origin, direction)
+    batch, _, packets, _ = planes.shape
+    centre = solids.centre.transpose(1, 2)  # (B, 3, P)
+    exists = (solids.kind != Kind.NONE)[:, None]  # (B, 1, P)
+    # First the balls around the solids, all at once; then their boxes, of the pairs that are left.
+    radius = solids.half.square().sum(2).sqrt()[:, None]  # (B, 1, P)
+    inside = planes.flatten(1, 2) @ torch.cat((centre, torch.ones_like(radius)), 1)
+    near = inside.view(batch, len(_PLANES), packets, -1).amin(1) + radius >= 0
+    world, packet, solid = ((near | wide) & exists).nonzero().unbind(1)
+    row, column = world * packets + packet, world * centre.shape[2] + solid
+    rows = planes.permute(1, 3, 0, 2).flatten(0, 1).flatten(1).contiguous()  # (20, B * T)
+    own = rows.index_select(1, row).unflatten(0, (len(_PLANES), 4))  # (5, 4, K)
+    normal, offset = own[:, :3], own[:, 3]
+    middle = centre.transpose(0, 1).flatten(1).contiguous()  # (3, B * P)
+    arms = (solids.rotation * solids.half[:, :, None]).permute(3, 2, 0, 1).flatten(2)
+    top = (normal * middle.index_select(1, column)).sum(1) + offset
+    for arm in arms.contiguous():  # (3, B * P)
+        top = top + (normal * arm.index_select(1, column)).sum(1).abs()
+    kept = (top.amin(0) >= 0) | wide.view(-1).index_select(0, row)
+    chosen = places(kept)
+    row, world, solid = (x.index_select(0, chosen) for x in (row, world, solid))
+    return Pairs(row, world, solid)
+
+
+_PLANES = ('left', 'right', 'below', 'above', 'behind')
+
+
+def _outlines(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Give the planes (B, 5, T, 4) of the packets' pyramids, and which have none (B, T, 1).
+
+    A point p lies on a packet's side of a plane n, c where n . p + c >= 0, with |n| = 1.
+    """
     tip = origin.mean(3)  # (B, T, 3)
-    slack = (origin - tip[..., None]).square().sum(2).amax(2).sqrt()[..., None]  # (B, T, 1) m
+    slack = (origin - tip[..., None]).square().sum(2).amax(2).sqrt()  # (B, T) m
     axis = F.normalize(direction.mean(3), dim=2)
     right, up = _across(axis)
     x, y, z = (torch.stack((right, up, axis), 2) @ direction).unbind(2)  # (B, T, N)
     wide = (z.amin(2) <= 1e-3)[..., None]  # no pyramid holds such a packet: all may be hit
-    z = z.clamp(min=1e-3)
-    u, v = x / z, y / z  # on the plane at distance 1
+    inverse = z.clamp(min=1e-3).reciprocal()
+    u, v = x * inverse, y * inverse  # on the plane at distance 1
     sides = (
         right - (u.amin(2) - _MARGIN)[..., None] * axis,
         (u.amax(2) + _MARGIN)[..., None] * axis - right,
         up - (v.amin(2) - _MARGIN)[..., None] * axis,
         (v.amax(2) + _MARGIN)[..., None] * axis - up,
-    )  # (B, T, 3) each: a point p of the pyramid has side . (p - tip) >= 0
-    centre = solids.centre.transpose(1, 2)  # (B, 3, P)
-    arms = (solids.rotation * solids.half[:, :, None]).permute(3, 0, 2, 1)  # (3, B, 3, P)
-    kept = (solids.kind != Kind.NONE)[:, None].expand(-1, tip.shape[1], -1)
-    for side in sides:
-        top = side @ centre - (side * tip).sum(2, keepdim=True)
-        for arm in arms:
-            top = top + (side @ arm).abs()
-        kept = kept & (top + slack * side.norm(dim=2, keepdim=True) >= 0)
-    middle = axis @ centre - (axis * tip).sum(2, keepdim=True)  # (B, T, P)
-    size = sum(((axis @ arm).abs() for arm in arms), slack)
-    kept = (kept & (middle + size > NEAREST_M)) | (wide & (solids.kind != Kind.NONE)[:, None])
-    world, packet, solid = kept.nonzero().unbind(1)
-    return Pairs(packet + world * tip.shape[1], world, solid)
+        axis,
+    )
+    normal = F.normalize(torch.stack(sides, 1), dim=3)  # (B, 5, T, 3)
+    offset = slack[:, None] - (normal * tip[:, None]).sum(3)
+    offset[:, 4] -= NEAREST_M
+    return torch.cat((normal, offset[..., None]), 3), wide
 
 
 def _across(axis: Tensor) -> tuple[Tensor, Tensor]:

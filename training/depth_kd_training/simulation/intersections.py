@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from depth_kd_training.simulation.places import places
 from depth_kd_training.simulation.solids import Kind, Solids
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 NEAREST_M = 0.05  # nothing nearer to a ray's origin is hit
 TINY = 1e-20  # keeps a quotient by 0 finite
 HUGE = 1e30
-BLOCK = 512  # pairs at a time: what they need nearly fits into a core's cache
+BLOCK = 256  # pairs at a time: what they need nearly fits into a core's cache
 
 
 class Pairs(NamedTuple):
@@ -47,7 +48,7 @@ def enter(solids: Solids, pairs: Pairs, origin: Tensor, direction: Tensor, seed:
     )  # fmt: skip
     found = direction.new_empty(len(pairs.packet), direction.shape[2])
     for interval, chosen in groups:
-        every = chosen.nonzero().squeeze(1)
+        every = places(chosen)
         for index in every.split(BLOCK if every.device.type == 'cpu' else max(1, len(every))):
             own = pair[0].index_select(0, index), pair[1].index_select(0, index)
             packet = pairs.packet.index_select(0, index)
@@ -69,10 +70,11 @@ def _seen(
     seed: int,
 ) -> Tensor:
     """Choose the front or, behind a hole of it, the back of each solid; huge where both miss."""
-    passed = below_zero(last - first)
-    front = first + below_zero(first - NEAREST_M) + passed
+    # Neither passed nor too near; in place: these are the largest arrays of all.
+    missed = torch.maximum(first - last, NEAREST_M - first)
+    front = missed.mul_(HUGE).clamp_(min=0).add_(first)
     share = solids.cutout[pair]
-    porous = (share > 0).nonzero().squeeze(1)
+    porous = places(share > 0)
     if not len(porous):
         return front
     back = last.index_select(0, porous)
@@ -100,17 +102,18 @@ def _seen(
 
 def _hash(at: list[Tensor], solid: Tensor, seed: int) -> Tensor:
     """Draw a number 0..1 (Q,) for the unit cells around points, x, y, z (Q,), of solids (Q,)."""
-    x, y, z = (coordinate.floor().int() for coordinate in at)
-    h = x * 73856093 ^ y * 19349663 ^ z * 83492791  # int32 wraps around
-    h = h ^ (((solid + 1) * 40503 + seed * 97531) & 0x7FFFFFFF).int()
+    x, y, z = (coordinate.floor_().int() for coordinate in at)
+    h = x.mul_(73856093) ^ y.mul_(19349663) ^ z.mul_(83492791)  # int32 wraps around
+    h ^= (((solid + 1) * 40503 + seed * 97531) & 0x7FFFFFFF).int()
     for _ in range(2):  # so that neighbouring cells have nothing in common
-        h = (h ^ (h >> 16)) * 0x45D9F3B
+        h ^= h >> 16
+        h *= 0x45D9F3B
     return ((h >> 12) & 0xFFFF).float() / 65536
 
 
 def _box(o: Tensor, d: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
     """Clip rays o + t d to the cube [-1, 1]^3."""
-    inverse = 1 / (d + TINY)
+    inverse = (d + TINY).reciprocal()
     low, high = (-1 - o) * inverse, (1 - o) * inverse
     return torch.minimum(low, high).amax(1), torch.maximum(low, high).amin(1)
 
@@ -142,14 +145,14 @@ def _ellipsoid(o: Tensor, d: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
 
 def _slab(o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """Clip one coordinate o + t d (M, N) to -1 .. 1."""
-    inverse = 1 / (d + TINY)
+    inverse = (d + TINY).reciprocal()
     low, high = (-1 - o) * inverse, (1 - o) * inverse
     return torch.minimum(low, high), torch.maximum(low, high)
 
 
 def _ball(o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     """Clip n coordinates (M, n, N) to the unit ball; first > last where rays pass it."""
-    inverse = 1 / (d * d).sum(1).clamp(min=TINY)
+    inverse = (d * d).sum(1).clamp(min=TINY).reciprocal()
     middle = -(o * d).sum(1) * inverse
     closest = o + middle[:, None] * d  # exact where o is far away, unlike b^2 - 4ac
     room = (1 - (closest * closest).sum(1)) * inverse

@@ -16,6 +16,7 @@ from depth_kd_ros.projection import sparse_depth, without_bleed_through
 from depth_kd_training.simulation.draws import normal, Seeds, uniform
 from depth_kd_training.simulation.lidar_models import Model
 from depth_kd_training.simulation.lidar_patterns import Rays, rays, Sector
+from depth_kd_training.simulation.places import places
 from depth_kd_training.simulation.raycast import cast
 from depth_kd_training.simulation.solids import Solids
 from depth_kd_training.simulation.surfaces import locate
@@ -72,7 +73,7 @@ def measure(
     ring = fired.ring.flatten(1).expand(shape)
     columns = (points, ring, fired.time_s.flatten(2), brightness, hits.solid)
     counts = returned.flatten(1).sum(1).tolist()
-    kept = returned.view(-1).nonzero().squeeze(1)
+    kept = places(returned.view(-1))
     found = (column.flatten(0, 2).index_select(0, kept).split(counts) for column in columns)
     return [Scan(*parts) for parts in zip(*found, strict=True)]
 
@@ -129,7 +130,7 @@ def _mixed(model: Model, columns: int, range_m: Tensor, seeds: Seeds) -> Tensor:
     count = range_m[0].numel()
     mixed = range_m.flatten().clone()
     drawn = uniform(seeds, 'mixed', count, range_m.device).flatten()
-    place = (drawn < model.mixed).nonzero().squeeze(1)
+    place = places(drawn < model.mixed)
     place = place[place % columns < columns - 1]  # the last of a row has no next
     own, other = mixed[place], mixed[place + 1]
     edge = ((other - own).abs() > _EDGE_M) & (own > 0) & (other > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 import math
@@ -78,8 +78,10 @@ def draw(config: Config, seed: int) -> Scene:
     builder = WORLDS[kind](rng)
     randomised = rng.random() < config.randomised
     if randomised:
-        solids = [replace(s, surface=_other(s.surface, rng)) for s in builder.solids]
-        ground = _other(builder.ground_surface, rng)
+        surfaces = [*(solid.surface for solid in builder.solids), builder.ground_surface]
+        *others, ground = _others(surfaces, rng)
+        pairs = zip(builder.solids, others, strict=True)
+        solids = [replace(solid, surface=surface) for solid, surface in pairs]
         builder = replace(builder, solids=solids, ground_surface=ground)
     overcast = builder.sun_strength < OVERCAST
     # Streams of their own, so that the choice of one thing leaves all others as they are.
@@ -93,12 +95,16 @@ def draw(config: Config, seed: int) -> Scene:
     )  # fmt: skip
 
 
-def _other(surface: Surface, rng: np.random.Generator) -> Surface:
-    """Give a surface other colours and textures, but not another nature."""
-    return replace(
-        surface, texture=str(rng.choice(list(DRAW))), tile_m=float(rng.uniform(0.3, 4)),
-        tint=tuple(rng.random(3).tolist()),
-    )  # fmt: skip
+def _others(surfaces: Sequence[Surface], rng: np.random.Generator) -> list[Surface]:
+    """Give surfaces other colours and textures, but not another nature."""
+    textures = rng.choice(list(DRAW), len(surfaces)).tolist()
+    tiles_m, tints = rng.uniform(0.3, 4, len(surfaces)).tolist(), rng.random((len(surfaces), 3))
+    return [
+        replace(surface, texture=texture, tile_m=tile_m, tint=tuple(tint))
+        for surface, texture, tile_m, tint in zip(
+            surfaces, textures, tiles_m, tints.tolist(), strict=True
+        )
+    ]
 
 
 def place(builder: WorldBuilder, along: float) -> np.ndarray:

@@ -39,7 +39,7 @@ class Sky(NamedTuple):
         blue = each(self.zenith, world) * (1 - rise) + horizon * rise
         u, v = direction[:2] / ((up + 0.12) * CLOUD_TILE)
         drawing = torch.full_like(world, bank.names.index('concrete') * VARIANTS)
-        shape = bank.sample(drawing, u, v, torch.ones_like(up), dither)  # 0.75 +- 0.1
+        shape = bank.brightness(drawing, u, v, torch.ones_like(up), dither)  # 0.75 +- 0.1
         cover = ((shape - 0.75) * 5 + (each(self.clouds, world) * 3 - 1)).clamp(0, 1)
         seen = blue + cover * (horizon.amax(0) * 1.1 - blue)
         glow = (direction * each(to_sun, world)).sum(0).clamp(min=0)

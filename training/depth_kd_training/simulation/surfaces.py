@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from depth_kd_training.simulation.places import places
 from depth_kd_training.simulation.sky import each
 from depth_kd_training.simulation.solids import Ground, Kind, Solids
 import torch
@@ -24,13 +25,13 @@ def locate(solids: Solids, ground: Ground, world: Tensor, points: Tensor, solid:
     local, half = points.clone(), torch.ones_like(points)
     across = _of_ground(ground, world, points)
     normal = across.clone()
-    hit = (solid >= 0).nonzero().squeeze(1)
+    hit = places(solid >= 0)
     row = (world * solids.kind.shape[1] + solid).index_select(0, hit)
     kind = solids.kind.view(-1).index_select(0, row)
     parts = (solids.rotation.flatten(2), solids.centre, solids.half, solids.taper)
     table = torch.cat(parts, -1).flatten(0, 1).T.contiguous()  # (17, B * P)
     for shape, gradient in _GRADIENTS.items():
-        chosen = (kind == shape).nonzero().squeeze(1)
+        chosen = places(kind == shape)
         ray = hit.index_select(0, chosen)
         m = table.index_select(1, row.index_select(0, chosen))  # (17, K)
         turn, size = m[:9].view(3, 3, -1), m[12:15]

@@ -1,0 +1,50 @@
+"""
+Distil on noise: the baseline "random noises" of Hu et al., "Data-free Dense Depth Distillation".
+
+Images are normal noise of mean 0 and variance 1 in every channel of the normalised image. Sparse
+depth is the batch's, for networks that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_training.data.base import Batch
+from depth_kd_training.distillation import base
+from depth_kd_training.losses import LOSSES
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Config:
+    """Choose the supervised `loss` by which depth is compared over all pixels."""
+
+    loss: str = 'structure'
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a loss that does not exist."""
+        if self.loss not in LOSSES:
+            raise ValueError(f'loss = {self.loss!r}: give one of {", ".join(LOSSES)}')
+
+
+class Method(base.Method):
+    """Compare depth on noise."""
+
+    def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
+        super().__init__()
+        if 'image' not in teacher.inputs:
+            raise ValueError('the teacher reads no image, and only images are noise here')
+        self.config = config
+
+    def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
+        depth, target = student.depth.float(), teacher.depth.float()
+        everywhere = torch.ones_like(target, dtype=torch.bool)
+        return {'depth': LOSSES[self.config.loss](depth, target, everywhere)}
+
+    def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
+        """Give the batch with noise for images."""
+        samples = batch.samples._replace(image=torch.randn_like(batch.samples.image))
+        return (base.View(batch._replace(samples=samples)),)
