@@ -8,7 +8,8 @@ from depth_kd_training.simulation.raycast import cast
 from depth_kd_training.simulation.shadows import lit
 from depth_kd_training.simulation.sky import Sky
 from depth_kd_training.simulation.solids import Kind
-from depth_kd_training.simulation.textures import Bank, bank, DRAW, SIDE, VARIANTS
+from depth_kd_training.simulation.texture_bank import Bank, bank, VARIANTS
+from depth_kd_training.simulation.textures import DRAW, SIDE
 from depth_kd_training.simulation.world import Solid, stack, Surface, WorldBuilder
 import numpy as np
 import pytest

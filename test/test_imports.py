@@ -77,7 +77,14 @@ ROS = (
 # A plug-in knows its own folder's base and these parts of depth_kd_training, nothing else of it.
 PLUG_INS = {
     'data': ['data.parts', 'simulation'],
-    'distillation': ['data.base', 'losses', 'transformation'],
+    'distillation': [
+        'bn_statistics',
+        'data.base',
+        'dcgan',
+        'losses',
+        'point_net',
+        'transformation',
+    ],
 }
 
 MOST_LINES, MOST_TEST_LINES, MEDIAN_LINES = 250, 500, 110

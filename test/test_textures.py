@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from depth_kd_training.simulation import textures
-from depth_kd_training.simulation.textures import Bank, bank, LEVELS, SIDE, VARIANTS
+from depth_kd_training.simulation import texture_bank, textures
+from depth_kd_training.simulation.texture_bank import Bank, bank, LEVELS, VARIANTS
+from depth_kd_training.simulation.textures import SIDE
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
@@ -109,7 +110,7 @@ def test_levels_beyond_the_first_and_last():
 
 def test_a_seed_is_a_bank(monkeypatch):
     few = {name: textures.DRAW[name] for name in ('plain', 'text', 'poster')}
-    monkeypatch.setattr(textures, 'DRAW', few)
+    monkeypatch.setattr(texture_bank, 'DRAW', few)
     first, again, other = (bank.__wrapped__(seed) for seed in (0, 0, 1))
     assert isinstance(first, Bank) and first.names == ('plain', 'text', 'poster')
     assert torch.equal(first.texels, again.texels)

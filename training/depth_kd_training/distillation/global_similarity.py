@@ -14,13 +14,14 @@ without bias brings the student's to the teacher's number where they differ, for
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import get_args, Literal
+from typing import Any, get_args, Literal
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
 import torch
 from torch import nn, Tensor
+from torch.autograd.function import once_differentiable
 import torch.nn.functional as F
 
 Product = Literal['pixels', 'channels']
@@ -123,9 +124,7 @@ def spatial_difference(f_s: Tensor, f_t: Tensor, product: Product = 'pixels') ->
     u_s, u_t = unit(f_s.flatten(2), 1), unit(f_t.flatten(2), 1)  # (B, C, hw)
     pixels = u_s.shape[2]
     if product == 'pixels':
-        of_teacher = torch.bmm(u_t.mT, u_t)
-        difference = torch.baddbmm(of_teacher, u_s.mT, u_s, beta=-1)  # (B, hw, hw)
-        return mean_square(difference)
+        return products_difference(u_s.mT, u_s, u_t.mT, u_t)
     within, across, of_teacher = (
         torch.bmm(a, b.mT).square().sum((1, 2)) for a, b in ((u_s, u_s), (u_s, u_t), (u_t, u_t))
     )
@@ -135,7 +134,28 @@ def spatial_difference(f_s: Tensor, f_t: Tensor, product: Product = 'pixels') ->
 def channel_difference(f_s: Tensor, f_t: Tensor) -> Tensor:
     """Compare the cosines of all pairs of channels of features (B, C, h, w); ()."""
     u_s, u_t = unit(f_s.flatten(2), 2), unit(f_t.flatten(2), 2)
-    return mean_square(torch.baddbmm(torch.bmm(u_t, u_t.mT), u_s, u_s.mT, beta=-1))
+    return products_difference(u_s, u_s.mT, u_t, u_t.mT)
+
+
+def products_difference(a_s: Tensor, b_s: Tensor, a_t: Tensor, b_t: Tensor) -> Tensor:
+    """Give the mean square of a_s b_s - a_t b_t, keeping but this difference (B, n, n); ()."""
+    value: Tensor = _MeanSquare.apply(torch.baddbmm(torch.bmm(a_t, b_t), a_s, b_s, beta=-1))
+    return value
+
+
+class _MeanSquare(torch.autograd.Function):
+    """Average the squares of (B, n, n); the gradient is one copy, where autograd's takes four."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.linalg.vector_norm(x, dim=2).square().mean() / x.shape[2]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return x * (g * (2 / x.numel()))
 
 
 def batch_difference(f_s: Tensor, f_t: Tensor) -> Tensor:
@@ -149,11 +169,6 @@ def batch_difference(f_s: Tensor, f_t: Tensor) -> Tensor:
         raise ValueError('batch similarity compares images: give batches of 2 or more')
     q_s, q_t = (unit(f @ f.mT, 1) for f in (f_s.flatten(1), f_t.flatten(1)))  # (B, B)
     return F.mse_loss(q_s, q_t)
-
-
-def mean_square(x: Tensor) -> Tensor:
-    """Average the squares of x (B, n, n) by way of the rows' norms: no copy of x, no long sum."""
-    return torch.linalg.vector_norm(x, dim=2).square().mean() / x.shape[2]
 
 
 def unit(x: Tensor, dim: int) -> Tensor:

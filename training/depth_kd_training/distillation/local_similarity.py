@@ -67,8 +67,8 @@ class Method(base.Method):
         self.phi = nn.ModuleList(adapter(inner[s], outer[t]) for s, t in self.taps)
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        feature = similarity = student.depth.new_zeros((), dtype=torch.float32)
         reduction = self.config.reduction
+        feature, similarity = [], []
         for (name, of_teacher), phi in zip(self.taps, self.phi, strict=True):
             f_s, f_t = student.features[name], teacher.features[of_teacher]
             if f_s.shape[2:] != f_t.shape[2:]:
@@ -76,9 +76,12 @@ class Method(base.Method):
                     f"taps: the student's {name} is {size(f_s)}, the teacher's {of_teacher} "
                     f'{size(f_t)}: pair features of one size as STUDENT:TEACHER'
                 )
-            feature = feature + feature_difference(phi(f_s), f_t, reduction)
-            similarity = similarity + similarity_difference(f_s, f_t, reduction)
-        return {'feature': feature, 'similarity': self.config.alpha * similarity}
+            feature.append(feature_difference(phi(f_s), f_t, reduction))
+            similarity.append(similarity_difference(f_s, f_t, reduction))
+        return {
+            'feature': torch.stack(feature).sum(),
+            'similarity': self.config.alpha * torch.stack(similarity).sum(),
+        }
 
 
 def adapter(in_channels: int, channels: int) -> nn.Module:
@@ -143,7 +146,7 @@ class _LocalSimilarity(torch.autograd.Function):
         f = widened(feature)
         norm = torch.linalg.vector_norm(f, dim=1)  # (B, h, w)
         inverse = (norm >= SMALLEST) / norm.clamp(min=SMALLEST)
-        similarity = torch.stack([torch.zeros_like(norm)] * len(SHIFTS), 1)
+        similarity = f.new_zeros(len(f), len(SHIFTS), *norm.shape[1:])
         for j, (here, there) in enumerate(neighbours(*norm.shape[1:])):
             product = (f[here] * f[there]).sum(1)
             similarity[:, j][here] = product * inverse[here] * inverse[there]

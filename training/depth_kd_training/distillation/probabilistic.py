@@ -76,16 +76,17 @@ def divergence(x_s: Tensor, x_t: Tensor) -> Tensor:
     """
     Average p_t ln(p_t / p_s) over the pairs of vectors (B, D) of a batch, any D each; ().
 
+    In float64: float32 rounds to 1e-8, as large as what networks of like features differ by.
     Raises ValueError for a batch of 1, in which every probability is 1.
     """
     if len(x_s) < 2:
         raise ValueError('a batch of 1 has no probabilities: give batches of 2 or more')
     p_s, p_t = probabilities(x_s), probabilities(x_t)
-    return (p_t * ((p_t + EPSILON) / (p_s + EPSILON)).log()).mean()
+    return (p_t * ((p_t + EPSILON) / (p_s + EPSILON)).log()).mean().to(x_s.dtype)
 
 
 def probabilities(x: Tensor) -> Tensor:
-    """Give (cosine + 1) / 2 of all pairs of vectors (B, D), in rows (B, B) that sum up to 1."""
+    """Give (cosine + 1) / 2 of all pairs of vectors (B, D), rows that sum up to 1, in float64."""
     u = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON)
-    similarity = (u @ u.mT + 1) / 2
+    similarity = ((u @ u.mT).double() + 1) / 2
     return similarity / similarity.sum(1, keepdim=True)

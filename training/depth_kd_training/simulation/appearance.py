@@ -16,7 +16,8 @@ from depth_kd_training.simulation.raycast import Hits, MISS
 from depth_kd_training.simulation.shadows import lit
 from depth_kd_training.simulation.sky import each, Sky
 from depth_kd_training.simulation.surfaces import locate, Place
-from depth_kd_training.simulation.textures import Bank, SIDE, VARIANTS
+from depth_kd_training.simulation.texture_bank import Bank, VARIANTS
+from depth_kd_training.simulation.textures import SIDE
 from depth_kd_training.simulation.world import World
 import torch
 from torch import Tensor

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from depth_kd_ros.geometry import Camera
 from depth_kd_training.data.base import Frame
-from depth_kd_training.simulation import camera, lidar, lidar_models, rgbd, textures
+from depth_kd_training.simulation import camera, lidar, lidar_models, rgbd, texture_bank
 from depth_kd_training.simulation.appearance import light_from
 from depth_kd_training.simulation.camera import Look, View
 from depth_kd_training.simulation.lidar import Scan
 from depth_kd_training.simulation.raycast import cast, Hits, MISS
 from depth_kd_training.simulation.scene import Config, draw, place, Scene
 from depth_kd_training.simulation.sky import Sky
+from depth_kd_training.simulation.textures import DRAW
 from depth_kd_training.simulation.world import SKY, stack, World
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ def render(
 
     All have one image size. The LiDAR scans what the camera sees, or `whole_turn`.
     """
-    worlds = stack([scene.builder for scene in scenes], list(textures.DRAW)).to(device)
+    worlds = stack([scene.builder for scene in scenes], list(DRAW)).to(device)
     worlds = worlds.after(seconds)
     base = np.stack([place(s.builder, at) for s, at in zip(scenes, along, strict=True)])
     K = np.stack([scene.rig.K for scene in scenes])
@@ -58,7 +59,7 @@ def render(
     )
     scenes = [scene._replace(seed=scene.seed + round(1000 * seconds)) for scene in scenes]
     seeds = [scene.seed for scene in scenes]
-    bank = textures.bank().to(device)
+    bank = texture_bank.bank().to(device)
     light = light_from(worlds, sky, bank, view, rays, hits, seeds)
     images = camera.photograph(light, look, seeds).cpu().numpy()
     maps = _truth(worlds, view, hits)

@@ -47,15 +47,19 @@ def enter(solids: Solids, pairs: Pairs, origin: Tensor, direction: Tensor, seed:
         (_cylinder, kind == Kind.CYLINDER), (_ellipsoid, kind == Kind.ELLIPSOID),
     )  # fmt: skip
     found = direction.new_empty(len(pairs.packet), direction.shape[2])
+    centre, taper = solids.centre.flatten(0, 1)[..., None], solids.taper.flatten(0, 1)
+    into = (solids.rotation.transpose(2, 3) / solids.half[..., None]).flatten(0, 1)  # local axes
+    number = pairs.world * solids.kind.shape[1] + pairs.solid
     for interval, chosen in groups:
         every = places(chosen)
         for index in every.split(BLOCK if every.device.type == 'cpu' else max(1, len(every))):
             own = pair[0].index_select(0, index), pair[1].index_select(0, index)
             packet = pairs.packet.index_select(0, index)
-            turn = solids.rotation[own].transpose(1, 2) / solids.half[own][..., None]
-            o = turn @ (origin.index_select(0, packet) - solids.centre[own][..., None])
+            row = number.index_select(0, index)
+            turn = into.index_select(0, row)
+            o = turn @ (origin.index_select(0, packet) - centre.index_select(0, row))
             d = turn @ direction.index_select(0, packet)  # (M, 3, N)
-            first, last = interval(o, d, solids.taper[own])
+            first, last = interval(o, d, taper.index_select(0, row))
             found.index_copy_(0, index, _seen(solids, own, o, d, first, last, seed))
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 import math
 from typing import NamedTuple
@@ -79,10 +79,9 @@ def draw(config: Config, seed: int) -> Scene:
     randomised = rng.random() < config.randomised
     if randomised:
         surfaces = [*(solid.surface for solid in builder.solids), builder.ground_surface]
-        *others, ground = _others(surfaces, rng)
-        pairs = zip(builder.solids, others, strict=True)
-        solids = [replace(solid, surface=surface) for solid, surface in pairs]
-        builder = replace(builder, solids=solids, ground_surface=ground)
+        *others, builder.ground_surface = _others(surfaces, rng)
+        for solid, surface in zip(builder.solids, others, strict=True):
+            solid.surface = surface
     overcast = builder.sun_strength < OVERCAST
     # Streams of their own, so that the choice of one thing leaves all others as they are.
     mounted = rig.draw(np.random.default_rng([seed, 22]), config.rig, config.size, builder.indoor)
@@ -100,7 +99,7 @@ def _others(surfaces: Sequence[Surface], rng: np.random.Generator) -> list[Surfa
     textures = rng.choice(list(DRAW), len(surfaces)).tolist()
     tiles_m, tints = rng.uniform(0.3, 4, len(surfaces)).tolist(), rng.random((len(surfaces), 3))
     return [
-        replace(surface, texture=texture, tile_m=tile_m, tint=tuple(tint))
+        surface._replace(texture=texture, tile_m=tile_m, tint=tuple(tint))
         for surface, texture, tile_m, tint in zip(
             surfaces, textures, tiles_m, tints.tolist(), strict=True
         )

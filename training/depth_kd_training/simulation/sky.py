@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from depth_kd_training.simulation.textures import Bank, VARIANTS
+from depth_kd_training.simulation.texture_bank import Bank, VARIANTS
 import torch
 from torch import Tensor
 

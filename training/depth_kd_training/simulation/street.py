@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 import math
 
 from depth_kd_training.simulation import barriers, buildings, plants
@@ -157,13 +156,10 @@ def mirrored(builder: WorldBuilder) -> WorldBuilder:
     a, b = builder.ground_slope
     builder.ground_slope = (a, -b)
     builder.path = [(x, -y, -yaw) for x, y, yaw in builder.path]
-    builder.solids = [
-        replace(
-            s, centre=(s.centre[0], -s.centre[1], s.centre[2]), yaw=-s.yaw, roll=-s.roll,
-            velocity=(s.velocity[0], -s.velocity[1], s.velocity[2]),
-        )
-        for s in builder.solids
-    ]  # fmt: skip
+    for solid in builder.solids:
+        (x, y, z), (ahead, left, up) = solid.centre, solid.velocity
+        solid.centre, solid.velocity = (x, -y, z), (ahead, -left, up)
+        solid.yaw, solid.roll = -solid.yaw, -solid.roll
     return builder
 
 

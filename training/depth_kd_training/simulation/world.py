@@ -23,8 +23,7 @@ CLASSES = (  # semantic classes, by index
 SKY = CLASSES.index('sky')
 
 
-@dataclass(frozen=True)
-class Surface:
+class Surface(NamedTuple):
     """
     Say how a solid looks and reflects.
 
@@ -41,7 +40,7 @@ class Surface:
     reflectivity: float = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Solid:
     """Describe one solid: its shape and pose in the world, what it is and how it looks."""
 
