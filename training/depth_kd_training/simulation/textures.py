@@ -1,4 +1,4 @@
-"""Textures of the simulated worlds, tileable: albedo factors, which a surface's tint multiplies."""
+"""Textures of the simulated worlds, tileable: albedo factors, which a tint multiplies."""
 
 from __future__ import annotations
 

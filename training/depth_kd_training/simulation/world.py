@@ -40,6 +40,9 @@ class Surface(NamedTuple):
     reflectivity: float = 0.3
 
 
+_PLAIN, _ASPHALT = Surface(), Surface('asphalt', 4.0, (0.35, 0.35, 0.36))
+
+
 @dataclass(slots=True)
 class Solid:
     """Describe one solid: its shape and pose in the world, what it is and how it looks."""
@@ -48,7 +51,7 @@ class Solid:
     centre: tuple[float, float, float]
     half: tuple[float, float, float]
     semantic: str
-    surface: Surface = Surface()
+    surface: Surface = _PLAIN
     yaw: float = 0.0  # rad about z
     pitch: float = 0.0  # rad about y, before the yaw
     roll: float = 0.0  # rad about x, before the pitch
@@ -79,7 +82,7 @@ class WorldBuilder:
     ground_height: float = 0.0
     ground_slope: tuple[float, float] = (0.0, 0.0)
     ground_bend: float = 0.0
-    ground_surface: Surface = Surface('asphalt', 4.0, (0.35, 0.35, 0.36))
+    ground_surface: Surface = _ASPHALT
     ground_semantic: str = 'road'
     sun: tuple[float, float, float] = (0.4, 0.3, 0.85)  # direction to it
     sun_strength: float = 1.0  # 0: overcast
