@@ -53,12 +53,20 @@ def assert_teaches(name, student, teacher, options, terms):
         tapped = [predicted.features[tap] for tap, _ in method.taps]
         for gradient in torch.autograd.grad(value, tapped, retain_graph=True):
             assert gradient.isfinite().all() and gradient.any(), term
+    for value in method(in_half(predicted), in_half(target), batch).values():
+        assert value.dtype == torch.float32 and value.isfinite()
     torch.stack(list(values.values())).sum().backward()
     for parameter in method.adapters():
         assert parameter.grad.isfinite().all() and parameter.grad.any()
     assert any(parameter.grad is not None for parameter in of_student.parameters())
     assert all(parameter.grad is None for parameter in of_teacher.parameters())
     return method
+
+
+def in_half(prediction):
+    """Give a prediction as bfloat16 has it."""
+    features = {tap: feature.bfloat16() for tap, feature in prediction.features.items()}
+    return prediction._replace(depth=prediction.depth.bfloat16(), features=features)
 
 
 def terms_of_twins(name, options=None, student='lspkd_s8'):

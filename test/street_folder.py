@@ -14,16 +14,18 @@ TINY = {'preset': 'lspkd_s8', 'options': {'width': 1 / 16, 'blocks': [1, 1, 1, 1
 
 
 def frame(size: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Give image (H, W, 3), depth (H, W) m, sparse (H, W) m and ring (H, W), -1 = none."""
+    """Give image (H, W, 3), depth and sparse (H, W) m, ring, -1 = none, and class (H, W)."""
     height, width = size
     v, u = np.indices(size)
     depth = np.clip(1.5 * height / np.maximum(v - 0.4 * height, 0.04 * height), 2, 40.0)
     image = np.stack([90 + 2 * depth, 100 + v * 60 / height, 110 + u * 60 / width], 2)
-    for _ in range(4):
+    semantic = (v > 0.4 * height).astype(np.int16)
+    for number in range(4):
         top, left = rng.integers(height // 4, height // 2), rng.integers(0, width - width // 5)
         box = np.s_[top : top + height // 3, left : left + width // 5]
         near = rng.uniform(4, 25)
         image[box] = np.where((depth[box] > near)[..., None], rng.uniform(0, 255, 3), image[box])
+        semantic[box] = np.where(depth[box] > near, 2 + number, semantic[box])
         depth[box] = np.minimum(depth[box], near)
     image += rng.normal(0, 6, image.shape)
     rows = np.linspace(0.3 * height, height - 1, RINGS).astype(int)
@@ -32,6 +34,7 @@ def frame(size: tuple[int, int], rng: np.random.Generator) -> dict[str, np.ndarr
     return {
         'rgb': np.clip(image, 0, 255).astype(np.uint8), 'depth_gt': depth.astype(np.float32),
         'sparse': np.where(ring >= 0, depth, 0).astype(np.float32), 'ring': ring,
+        'semantic': semantic,
     }  # fmt: skip
 
 
@@ -43,12 +46,12 @@ def save_depth(path: Path, depth: np.ndarray) -> None:
 def write(root: Path, count: int, size: tuple[int, int] = (48, 96), seed: int = 0) -> Path:
     """Write frames as the data set `folder` reads them, depth in 1/256 m."""
     rng = np.random.default_rng(seed)
-    for name in ('rgb', 'sparse', 'depth_gt', 'ring', 'K'):
+    for name in ('rgb', 'sparse', 'depth_gt', 'ring', 'semantic', 'K'):
         (root / name).mkdir(parents=True, exist_ok=True)
     for index in range(count):
         maps = frame(size, rng)
         for name, values in maps.items():
-            if name == 'ring':
+            if name in ('ring', 'semantic'):
                 values = (values + 1).astype(np.uint8)
             path = root / name / f'{index:04d}.png'
             if name in ('sparse', 'depth_gt'):

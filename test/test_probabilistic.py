@@ -55,6 +55,7 @@ def test_worked_out_by_hand():
 
 def test_agrees_with_loops():
     x_s, x_t = features(4, 3), features(4, 7, seed=1)
+    torch.testing.assert_close(probabilities(x_s).sum(1), torch.ones(4, dtype=torch.float64))
     assert divergence(x_s, x_t).item() == pytest.approx(divergence_by_loops(x_s, x_t))
 
 

@@ -50,6 +50,13 @@ class Network(Strict):
     encoder_weights: str | None = None  # public ImageNet weights, a local file
 
 
+class Teacher(Strict):
+    """Name the checkpoint to distil; with `other_inputs` it may read others than the student."""
+
+    checkpoint: str
+    other_inputs: bool = False
+
+
 class Data(Strict):
     """
     Say what is learnt from.
@@ -106,7 +113,7 @@ class Recipe(Strict):
     """One training run."""
 
     network: Network = Network()
-    teacher: str | None = None  # path of a checkpoint
+    teacher: Teacher | None = None
     data: Data = Data()
     supervision: Supervision = Supervision()
     methods: tuple[Method, ...] = ()

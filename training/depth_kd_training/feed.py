@@ -37,8 +37,14 @@ class Feed:
         wanted = recipe.data
         labelled = open_sources('data.labelled', wanted.labelled)
         unlabelled = open_sources('data.unlabelled', wanted.unlabelled)
+        if not (labelled or unlabelled):
+            raise ConfigError('data.labelled, data.unlabelled: both are empty; give a data set')
         count = unlabelled_count(wanted, sum(map(len, labelled)), sum(map(len, unlabelled)))
-        self.parts = [self._loader(labelled, wanted.labelled, wanted.batch - count, recipe.seed)]
+        self.labelled = (wanted.batch - count) // world
+        self.parts = []
+        if labelled:
+            rest = wanted.batch - count
+            self.parts.append(self._loader(labelled, wanted.labelled, rest, recipe.seed))
         if count:
             seed = recipe.seed + UNLABELLED_SEED
             self.parts.append(self._loader(unlabelled, wanted.unlabelled, count, seed))
@@ -67,11 +73,11 @@ class Feed:
             with deaf_children():  # the workers start with the first batch
                 found = [next(stream) for stream in streams]
             while True:
-                labelled = len(found[0].image)
-                if len(found) > 1:
-                    found[1] = found[1]._replace(depth_gt=torch.zeros_like(found[1].depth_gt))
-                    found = [Sample(*map(torch.cat, zip(*found, strict=True)))]
-                yield Batch(found[0], labelled)
+                if self.recipe.data.unlabelled:
+                    found[-1] = found[-1]._replace(depth_gt=torch.zeros_like(found[-1].depth_gt))
+                one = len(found) == 1
+                samples = found[0] if one else Sample(*map(torch.cat, zip(*found, strict=True)))
+                yield Batch(samples, self.labelled)
                 try:
                     found = [next(stream) for stream in streams]
                 except StopIteration:
@@ -93,9 +99,11 @@ class Feed:
 
 
 def unlabelled_count(data: Data, labelled_frames: int, unlabelled_frames: int) -> int:
-    """Give how many frames of each batch are unlabelled; ConfigError where none is labelled."""
+    """Give how many frames of each batch are unlabelled; ConfigError where too many are."""
     if not data.unlabelled:
         return 0
+    if not data.labelled:
+        return data.batch
     share = data.unlabelled_share
     if share is None:
         share = unlabelled_frames / (labelled_frames + unlabelled_frames)

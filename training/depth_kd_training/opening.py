@@ -12,10 +12,11 @@ from depth_kd_ros.completer import open_device
 from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_ros.networks.encoders.pretrained import encoder_of, load_encoder_weights
 from depth_kd_ros.plugins import configure, unknown
-from depth_kd_training import augment, data
+from depth_kd_training import augment, data, distillation
 from depth_kd_training.config import ConfigError, Data, Recipe, Source
 from depth_kd_training.config import Network as NetworkChoice
 from depth_kd_training.data.base import Dataset
+from depth_kd_training.distillation.base import Method
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
@@ -87,6 +88,43 @@ def open_network(chosen: NetworkChoice) -> DepthNetwork:
     return network
 
 
+def open_teacher(recipe: Recipe) -> DepthNetwork | None:
+    """Load the teacher, frozen; it must see images as the student does."""
+    if recipe.teacher is None:
+        return None
+    with named('teacher.checkpoint'):
+        path = checkpoint.resolve(recipe.teacher.checkpoint)
+        loaded = checkpoint.load(path)
+        wanted, own = (recipe.data.mean, recipe.data.std), loaded.metadata.normalisation
+        if (tuple(own.mean), tuple(own.std)) != wanted:
+            raise ValueError(
+                f'{path} was trained on images of mean {list(own.mean)} and std {list(own.std)}: '
+                'give data.mean and data.std these values'
+            )
+    return loaded.model.requires_grad_(False)
+
+
+def open_methods(
+    recipe: Recipe, student: DepthNetwork, teacher: DepthNetwork | None
+) -> dict[str, tuple[float, Method]]:
+    """Make the recipe's methods, by name, with their weights."""
+    if teacher and recipe.teacher and not recipe.teacher.other_inputs:
+        kinds = [' and '.join(network.inputs) for network in (student, teacher)]
+        if kinds[0] != kinds[1]:
+            raise ConfigError(
+                f'teacher: the student reads {kinds[0]}, the teacher {kinds[1]}; if that is '
+                'meant, give teacher.other_inputs = true'
+            )
+    methods: dict[str, tuple[float, Method]] = {}
+    for place, wanted in enumerate(recipe.methods):
+        with named(f'methods.{place}'):
+            if wanted.name in methods:
+                raise ValueError(f'{wanted.name!r} is there twice: give one, with all its taps')
+            method = distillation.build(wanted.name, wanted.options, student, teacher)
+            methods[wanted.name] = wanted.weight, method
+    return methods
+
+
 def open_fabric(recipe: Recipe, device: str = 'auto') -> Fabric:
     """
     Open the device, and join the other processes where torchrun or `fabric run` started several.
@@ -103,8 +141,10 @@ def open_fabric(recipe: Recipe, device: str = 'auto') -> Fabric:
     else:
         with torch.device('meta'):
             network = networks.build(*architecture(recipe.network))
-        # What training alone needs may get no gradient; asking for that in vain costs time.
-        spare = network.deployed_config() != network.config
+        # What training alone needs, and what no tap depends on, may get no gradient; asking for
+        # that in vain costs time.
+        untrained = recipe.supervision.target == 'none'
+        spare = network.deployed_config() != network.config or untrained
         devices, strategy = here, DDPStrategy(find_unused_parameters=spare)
     if world > 1 and place.index is not None:
         raise ConfigError(f'--device {device}: {world} processes choose theirs; give cuda or auto')

@@ -11,7 +11,12 @@ from depth_kd_training import schedule, state
 from depth_kd_training.averaging import Average
 from depth_kd_training.batch_norm import synchronise
 from depth_kd_training.config import ConfigError, differences, parse, Recipe
-from depth_kd_training.opening import architecture, open_network
+from depth_kd_training.opening import (
+    architecture,
+    open_methods,
+    open_network,
+    open_teacher,
+)  # fmt: skip
 from lightning_fabric import Fabric
 import torch
 import yaml
@@ -23,7 +28,7 @@ RANKS = 1 << 16  # seeds of a batch: more than there will ever be processes
 
 class Run:
     """
-    Hold what a run changes, and keep it in its folder.
+    Hold what a run changes, what it learns from the teacher, and keep the former in its folder.
 
     `network` is what is trained, `student` the same as Fabric runs it, `deployable` what is judged
     and saved for use. `step` counts optimiser steps; `best` is the lowest MAE in m of a
@@ -38,11 +43,20 @@ class Run:
             synchronise(self.network, cuda=fabric.device.type == 'cuda')
         if recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher: Any = open_teacher(recipe)  # None without one
+        self.methods = open_methods(recipe, self.network, self.teacher)
+        for module in (self.teacher, *(method for _, method in self.methods.values())):
+            if module:
+                module.to(fabric.device)
+        if self.teacher and recipe.channels_last:
+            self.teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adapters = [p for _, method in self.methods.values() for p in method.adapters()]
         wanted = recipe.optimisation
         kind = torch.optim.Adam if wanted.optimiser == 'adam' else torch.optim.AdamW
         optimiser = kind(
-            self.network.parameters(), wanted.rate, wanted.betas, weight_decay=wanted.weight_decay
-        )
+            [*self.network.parameters(), *self.adapters], wanted.rate, wanted.betas,
+            weight_decay=wanted.weight_decay,
+        )  # fmt: skip
         self.student, self.optimiser = fabric.setup(self.network, optimiser)
         self.average = Average(self.network, wanted.ema) if wanted.ema else None
         self.deployable = self._deployable()
@@ -66,6 +80,11 @@ class Run:
             self.fabric.strategy.precision.load_state_dict(saved['precision'])
             if self.average:
                 self.average.load_state_dict(saved['average'])
+            for name, (_, method) in self.methods.items():
+                method.load_state_dict(saved['methods'][name]['state'])
+                optimisers = saved['methods'][name]['optimisers']
+                for optimiser, values in zip(method.optimisers, optimisers, strict=True):
+                    optimiser.load_state_dict(values)
             self.step, self.best, self.scores = saved['step'], saved['best'], saved['scores']
             self.scored = saved['scored']
             extra = saved['extra']
@@ -93,6 +112,13 @@ class Run:
                 'optimiser': self.optimiser.optimizer.state_dict(),
                 'precision': self.fabric.strategy.precision.state_dict(),
                 'average': self.average.state_dict() if self.average else None,
+                'methods': {
+                    name: {
+                        'state': method.state_dict(),
+                        'optimisers': [each.state_dict() for each in method.optimisers],
+                    }
+                    for name, (_, method) in self.methods.items()
+                },
             },
         )  # fmt: skip
 
@@ -131,14 +157,16 @@ class Run:
     def set_rate(self) -> float:
         """Set the learning rate of the coming step, and give it."""
         wanted = self.recipe.optimisation
-        rate = wanted.rate * schedule.factor(wanted, self.step, self.recipe.steps)
-        for group in self.optimiser.param_groups:
-            group['lr'] = rate
-        return rate
+        factor = schedule.factor(wanted, self.step, self.recipe.steps)
+        others = (o for _, method in self.methods.values() for o in method.optimisers)
+        for optimiser in (self.optimiser, *others):
+            for group in optimiser.param_groups:
+                group['lr'] = optimiser.defaults['lr'] * factor
+        return wanted.rate * factor
 
     def seed_batch(self, index: int) -> None:
         """Make what is random in the network a function of seed and position, not of the past."""
-        position = self.step * self.recipe.optimisation.accumulate + index
+        position = self.step * (self.recipe.optimisation.accumulate + 1) + index
         seeds = self.recipe.seed, position * RANKS + self.fabric.global_rank
         torch.manual_seed((seeds[0] * 0x9E3779B97F4A7C15 + seeds[1]) % (1 << 63))
 

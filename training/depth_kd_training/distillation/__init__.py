@@ -34,7 +34,7 @@ def find(name: str) -> ModuleType:
 
 
 def build(
-    name: str, options: Mapping[str, Any], student: DepthNetwork, teacher: DepthNetwork
+    name: str, options: Mapping[str, Any], student: DepthNetwork, teacher: DepthNetwork | None
 ) -> Method:
     """
     Make a method for two networks from its options as read from YAML (lists for tuples).
@@ -44,6 +44,8 @@ def build(
     """
     module = find(name)
     config = plugins.configure(module, 'distillation method', name, options)
+    if teacher is None and module.Method.needs_teacher:
+        raise ValueError(f'distillation method {name!r} needs a teacher: give teacher.checkpoint')
     try:
         return module.Method(config, student, teacher)
     except ValueError as error:

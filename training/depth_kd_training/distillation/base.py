@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_training.data.base import Batch
@@ -37,12 +37,13 @@ class Method(nn.Module):
     """
     Be the base of every distillation method; it keeps neither of the networks.
 
-    `taps` names the features it reads, as (student's, teacher's); none: depth alone. What
+    `taps` names the features it compares, as (student's, teacher's); none: depth alone. What
     `adapters` gives is trained with the student, by its optimiser. A method that trains more has
     an optimiser of its own for it in `optimisers`; the loop scales their rates by its schedule and
     saves them. Neither is part of the student that is deployed.
     """
 
+    needs_teacher: ClassVar[bool] = True
     taps: tuple[tuple[str, str], ...] = ()
 
     def __init__(self) -> None:
@@ -56,6 +57,11 @@ class Method(nn.Module):
         The teacher's prediction carries no gradient.
         """
         raise NotImplementedError
+
+    @property
+    def reads_features(self) -> bool:
+        """Tell whether `forward` reads features, not depth alone."""
+        return bool(self.taps)
 
     def adapters(self) -> list[nn.Parameter]:
         """List what the student's optimiser trains beside the student."""

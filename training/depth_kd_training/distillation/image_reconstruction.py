@@ -57,6 +57,11 @@ class Method(base.Method):
             )
         self.config = config
 
+    @property
+    def reads_features(self) -> bool:
+        """Tell that the reconstruction is among the student's features."""
+        return True
+
     def forward(
         self, student: Prediction, teacher: Prediction | None, batch: Batch
     ) -> dict[str, Tensor]:

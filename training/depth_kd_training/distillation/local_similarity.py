@@ -76,7 +76,7 @@ class Method(base.Method):
                     f"taps: the student's {name} is {size(f_s)}, the teacher's {of_teacher} "
                     f'{size(f_t)}: pair features of one size as STUDENT:TEACHER'
                 )
-            feature.append(feature_difference(phi(f_s), f_t, reduction))
+            feature.append(feature_difference(phi(widened(f_s)), f_t, reduction))
             similarity.append(similarity_difference(f_s, f_t, reduction))
         return {
             'feature': torch.stack(feature).sum(),

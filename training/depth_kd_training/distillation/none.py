@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
-from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,12 @@ class Config:
 class Method(base.Method):
     """Compare nothing: the baseline."""
 
-    def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
+    needs_teacher: ClassVar[bool] = False
+
+    def __init__(
+        self, config: Config, student: DepthNetwork, teacher: DepthNetwork | None
+    ) -> None:
         super().__init__()
 
-    def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        return {}
+    def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
+        return ()
