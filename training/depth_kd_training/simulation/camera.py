@@ -75,28 +75,25 @@ class Look(NamedTuple):
 
 def photograph(light: Tensor, look: Look, seeds: Seeds) -> Tensor:
     """Turn light (B, 3, H, W), linear, into pixels (B, H, W, 3) uint8 RGB."""
-    x = light
-    batch, _, height, width = x.shape
+    batch, _, height, width = light.shape
 
     def each(value: Tensor) -> Tensor:
         return value.view(batch, -1, 1, 1)
 
-    middle = x[:, :, ::4, ::4].clamp(min=1e-3).log().mean((1, 2, 3), keepdim=True).exp()
-    x = x * (0.2 / middle * torch.exp2(each(look.exposure))) * each(look.white)
+    middle = light[:, :, ::4, ::4].clamp(min=1e-3).log().mean((1, 2, 3), keepdim=True).exp()
+    x = light * (0.2 / middle * torch.exp2(each(look.exposure)) * each(look.white))
     if bool((look.ghost > 0).any()):
         x = x + each(look.ghost) * (x.flip(3).roll(height // 7, 2) - x)
-    x = _blurred(x, look.blur_px, look.smear_px)
+    x = _blurred(x, look.blur_px, look.smear_px)  # from here on in place: it is ours
     v = torch.linspace(-1, 1, height, device=x.device)[:, None]
     u = torch.linspace(-1, 1, width, device=x.device)
-    x = x * (1 - each(look.vignette) * (u * u + v * v) / 2)
-    x = x / (1 + 0.18 * x)  # highlights roll off; 0.18: white at 1.2 times the clipping point
-    x = x.clamp(min=0)
-    grain = normal(seeds, 'grain', x[0].numel(), x.device).view_as(x)
-    x = x + grain * each(look.noise) * (0.15 + x.clamp(max=1).sqrt())
-    grey = x.mean(1, keepdim=True)
-    x = (grey + each(look.saturation) * (x - grey)).clamp(1e-6, 1)
-    x = (x.log() / each(look.gamma)).exp()  # much faster than a power
-    return (x * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+    x.mul_(1 - each(look.vignette) * (u * u + v * v) / 2)
+    x.div_(1 + 0.18 * x).clamp_(min=0)  # highlights roll off: white at 1.2 times the clipping
+    strength = x.clamp(max=1).sqrt_().add_(0.15).mul_(each(look.noise))
+    x.addcmul_(normal(seeds, 'grain', x[0].numel(), x.device).view_as(x), strength)
+    x = torch.lerp(x.mean(1, keepdim=True), x, each(look.saturation)).clamp_(1e-6, 1)
+    x.log_().div_(each(look.gamma)).exp_()  # much faster than a power
+    return x.mul_(255).round_().byte().permute(0, 2, 3, 1).contiguous()
 
 
 def _blurred(x: Tensor, blur_px: Tensor, smear_px: Tensor) -> Tensor:
