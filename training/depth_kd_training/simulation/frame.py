@@ -34,6 +34,7 @@ class Shot(NamedTuple):
     see_through: float  # share of the sparse points that lie behind what the camera sees
 
 
+@torch.inference_mode()
 def render(
     scenes: Sequence[Scene], along: Sequence[float], device: torch.device | str = 'cpu',
     seconds: float = 0.0, whole_turn: bool = False,

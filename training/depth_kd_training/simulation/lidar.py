@@ -154,7 +154,8 @@ def sparse(
         depth = without_bleed_through(depth)
     if not len(scan.ring):
         return depth, torch.full_like(found.index, -1)
-    ring = torch.where(depth > 0, scan.ring[found.index.clamp(min=0)], -1)
+    ring = scan.ring.index_select(0, found.index.clamp(min=0).view(-1)).view_as(found.index)
+    ring = torch.where(depth > 0, ring, -1)
     return depth, ring
 
 
