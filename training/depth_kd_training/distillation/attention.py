@@ -53,17 +53,9 @@ class Method(base.Method):
         self.taps = base.tap_pairs(config.taps, student, teacher)
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        values = []
-        for s, t in self.taps:
-            f_s, f_t = student.features[s], teacher.features[t]
-            (h_s, w_s), (h_t, w_t) = f_s.shape[2:], f_t.shape[2:]
-            if (h_s, w_s) != (h_t, w_t):
-                raise ValueError(
-                    f"taps: the student's {s} is {h_s}x{w_s}, the teacher's {t} {h_t}x{w_t}: "
-                    'pair features of one size as STUDENT:TEACHER'
-                )
-            values.append(difference(f_s, f_t, self.config.reduction))
-        return {'attention': torch.stack(values).sum()}
+        reduction = self.config.reduction
+        pairs = base.paired(self.taps, student, teacher)
+        return {'attention': torch.stack([difference(*pair, reduction) for pair in pairs]).sum()}
 
 
 def difference(f_s: Tensor, f_t: Tensor, reduction: Reduction = 'code') -> Tensor:

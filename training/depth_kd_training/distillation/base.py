@@ -81,6 +81,8 @@ def tap_pairs(
     taps: Sequence[str], student: DepthNetwork, teacher: DepthNetwork
 ) -> tuple[tuple[str, str], ...]:
     """Read taps 'NAME' or 'STUDENT:TEACHER' as pairs; ValueError where one lacks a feature."""
+    if not (isinstance(taps, (tuple, list)) and all(isinstance(tap, str) for tap in taps)):
+        raise ValueError(f'taps = {taps!r}: give a list of names, as [D1, D2]')
     pairs = []
     known = {'student': channels(student), 'teacher': channels(teacher)}
     for tap in taps:
@@ -96,6 +98,30 @@ def tap_pairs(
     if not pairs:
         raise ValueError('taps: give at least one feature')
     return tuple(pairs)
+
+
+def paired(
+    taps: Sequence[tuple[str, str]], student: Prediction, teacher: Prediction
+) -> list[tuple[Tensor, Tensor]]:
+    """Give the features (B, C, h, w) of taps; ValueError where a pair is not of one size."""
+    found = []
+    for s, t in taps:
+        f_s, f_t = student.features[s], teacher.features[t]
+        (h_s, w_s), (h_t, w_t) = f_s.shape[2:], f_t.shape[2:]
+        if (h_s, w_s) != (h_t, w_t):
+            raise ValueError(
+                f"taps: the student's {s} is {h_s}x{w_s}, the teacher's {t} {h_t}x{w_t}: pair "
+                'features of one size as STUDENT:TEACHER'
+            )
+        found.append((f_s, f_t))
+    return found
+
+
+def adapter(in_channels: int, channels: int) -> nn.Module:
+    """Bring (B, in, h, w) to (B, channels, h, w): a 1x1 convolution where they differ, no bias."""
+    if in_channels == channels:
+        return nn.Identity()
+    return nn.Conv2d(in_channels, channels, 1, bias=False)
 
 
 @torch.no_grad()

@@ -71,17 +71,17 @@ class Method(base.Method):
         self.taps = base.tap_pairs(config.taps, student, teacher)
         inner, outer = base.channels(student), base.channels(teacher)
         self.phi = nn.ModuleList(
-            adapter(inner[s], outer[t]) for s, t in self.taps if config.channel
+            base.adapter(inner[s], outer[t]) for s, t in self.taps if config.channel
         )
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
         config = self.config
-        features = [(student.features[s], teacher.features[t]) for s, t in self.taps]
+        if config.spatial or config.channel:
+            features = base.paired(self.taps, student, teacher)
+        else:  # images are compared whatever their size
+            features = [(student.features[s], teacher.features[t]) for s, t in self.taps]
         terms = {}
         with torch.autocast(student.depth.device.type, enabled=False):
-            if config.spatial or config.channel:
-                for names, (f_s, f_t) in zip(self.taps, features, strict=True):
-                    check_sizes(names, f_s, f_t)
             pairs = [(widened(f_s), widened(f_t)) for f_s, f_t in features]
             if config.spatial:
                 values = [spatial_difference(f_s, f_t, config.product) for f_s, f_t in pairs]
@@ -94,23 +94,6 @@ class Method(base.Method):
                 values = [batch_difference(f_s, f_t) for f_s, f_t in pairs]
                 terms['batch'] = config.batch * torch.stack(values).sum()
         return terms
-
-
-def adapter(in_channels: int, channels: int) -> nn.Module:
-    """Make what brings (B, in, h, w) to (B, channels, h, w)."""
-    if in_channels == channels:
-        return nn.Identity()
-    return nn.Conv2d(in_channels, channels, 1, bias=False)
-
-
-def check_sizes(names: tuple[str, str], f_s: Tensor, f_t: Tensor) -> None:
-    """Raise ValueError unless two features (B, C, h, w) have one size."""
-    (h_s, w_s), (h_t, w_t) = f_s.shape[2:], f_t.shape[2:]
-    if (h_s, w_s) != (h_t, w_t):
-        raise ValueError(
-            f"taps: the student's {names[0]} is {h_s}x{w_s}, the teacher's {names[1]} "
-            f'{h_t}x{w_t}: pair features of one size as STUDENT:TEACHER'
-        )
 
 
 def spatial_difference(f_s: Tensor, f_t: Tensor, product: Product = 'pixels') -> Tensor:

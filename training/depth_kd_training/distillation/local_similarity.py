@@ -64,36 +64,19 @@ class Method(base.Method):
         self.config = config
         self.taps = base.tap_pairs(config.taps, student, teacher)
         inner, outer = base.channels(student), base.channels(teacher)
-        self.phi = nn.ModuleList(adapter(inner[s], outer[t]) for s, t in self.taps)
+        self.phi = nn.ModuleList(base.adapter(inner[s], outer[t]) for s, t in self.taps)
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
         reduction = self.config.reduction
         feature, similarity = [], []
-        for (name, of_teacher), phi in zip(self.taps, self.phi, strict=True):
-            f_s, f_t = student.features[name], teacher.features[of_teacher]
-            if f_s.shape[2:] != f_t.shape[2:]:
-                raise ValueError(
-                    f"taps: the student's {name} is {size(f_s)}, the teacher's {of_teacher} "
-                    f'{size(f_t)}: pair features of one size as STUDENT:TEACHER'
-                )
+        pairs = base.paired(self.taps, student, teacher)
+        for (f_s, f_t), phi in zip(pairs, self.phi, strict=True):
             feature.append(feature_difference(phi(widened(f_s)), f_t, reduction))
             similarity.append(similarity_difference(f_s, f_t, reduction))
         return {
             'feature': torch.stack(feature).sum(),
             'similarity': self.config.alpha * torch.stack(similarity).sum(),
         }
-
-
-def adapter(in_channels: int, channels: int) -> nn.Module:
-    """Make phi of eq. 6: (B, in, h, w) to (B, channels, h, w)."""
-    if in_channels == channels:
-        return nn.Identity()
-    return nn.Conv2d(in_channels, channels, 1, bias=False)
-
-
-def size(feature: Tensor) -> str:
-    """Write the size of a feature (B, C, h, w)."""
-    return f'{feature.shape[2]}x{feature.shape[3]}'
 
 
 def feature_difference(f_s: Tensor, f_t: Tensor, reduction: Reduction = 'mean_square') -> Tensor:
