@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 from pathlib import Path
+import subprocess
+import sys
 
 from depth_kd_ros import checkpoint, networks
 from depth_kd_training import config, distillation, state
+from depth_kd_training.config import ConfigError
 from depth_kd_training.distillation import base
 from depth_kd_training.feed import Feed
-from depth_kd_training.learning import learn
+from depth_kd_training.learning import compare, learn, lessons
 from depth_kd_training.opening import open_fabric
 from depth_kd_training.run import Run
 from depth_kd_training.train import train
@@ -18,6 +22,7 @@ import pytest
 import random_checkpoint
 import street_folder
 import torch
+import yaml
 
 UNSUPPORTED = {
     ('image_reconstruction', 'lspkd_s8'), ('image_reconstruction', 'mff_mobilenet_v2'),
@@ -25,6 +30,7 @@ UNSUPPORTED = {
 METHODS = distillation.available()
 RANDOM = ('adversarial', 'data_free', 'geometric', 'random_noise')  # draw their own numbers
 OPTIONS = {'data_free': {'transformation': 'small'}, 'geometric': {'points': 64}}
+SMALL = {'width': 1 / 8, 'blocks': [1, 1, 1, 1]}
 LSPKD = {'preset': 'lspkd_s8', 'options': {'width': 1 / 16, 'blocks': [1, 1, 1, 1]}}
 MONO = {'preset': 'mff_mobilenet_v2'}
 SIZES = {  # of the other networks
@@ -161,3 +167,121 @@ def _equal(one, two) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) == len(two) and all(map(_equal, one, two))
     return one == two
+
+
+TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+SAME = [  # of each image by itself, and without numbers of their own
+    'attention', 'channel_wise', 'global_similarity', 'local_similarity', 'response',
+    'structure_response',
+]  # fmt: skip
+
+
+def finish(*words: object) -> None:
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], env=os.environ | {'OMP_NUM_THREADS': '1'}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_two_processes_learn_what_one_does(frames, teachers, tmp_path):
+    teacher = teachers({**LSPKD, 'preset': 'lspkd_s4', 'options': SMALL})  # needs adapters
+    slow = {'rate': 5e-5, 'schedule': 'constant', 'warmup': 0, 'ema': None, 'accumulate': 2}
+    values = recipe(frames, teacher, [method(name) for name in SAME], optimisation=slow)
+    (tmp_path / 'r.yaml').write_text(yaml.safe_dump(values | {'save_every_s': 1e9}))
+    words = ['-m', 'depth_kd_training', 'train', tmp_path / 'r.yaml', '--device', 'cpu', '--out']
+    finish(*words, tmp_path / 'one')
+    finish(*TORCHRUN, *words, tmp_path / 'two')
+    one, two = (state.load(tmp_path / out / 'state.safetensors') for out in ('one', 'two'))
+    parts = [(one['network'], two['network'])]
+    parts += [(one['methods'][name]['state'], two['methods'][name]['state']) for name in SAME]
+    assert sum(len(part) for part, _ in parts[1:]) == 18  # phi where channels differ
+    for first, second in parts:
+        for key, tensor in first.items():
+            scale = max(1.0, float(tensor.abs().max()))
+            assert (tensor - second[key]).abs().max() <= 1e-5 * scale, key
+
+
+def test_methods_with_their_own_numbers_run_on_two_processes(frames, teachers, tmp_path):
+    names = [name for name in METHODS if name not in (*SAME, 'none', 'image_reconstruction')]
+    values = recipe(frames, teachers(LSPKD), [method(name) for name in names])
+    (tmp_path / 'r.yaml').write_text(yaml.safe_dump(values))
+    words = ['-m', 'depth_kd_training', 'train', tmp_path / 'r.yaml', '--device', 'cpu', '--out']
+    finish(*TORCHRUN, *words, tmp_path / 'two')
+    assert (tmp_path / 'two/log.csv').read_text().count('\n') == 3
+    assert checkpoint.load(tmp_path / 'two/last.safetensors')
+
+
+ERRORS = [
+    ({'methods': [{'name': 'respons'}]}, r"methods\.0: unknown distillation method 'respons'"),
+    ({'methods': [{'name': 'attention', 'options': {'taps': ['E9']}}]},
+     r"methods\.0: .*'attention': taps: the student has no feature 'E9'; its features: rgb\.E0"),
+    ({'methods': [{'name': 'attention', 'options': {'taps': 'D1'}}]}, r"taps = 'D1': give a list"),
+    ({'methods': [{'name': 'response'}] * 2}, r"methods\.1: 'response' is there twice"),
+    ({'methods': [{'name': 'response', 'options': {'los': 'l2'}}]}, r"has no option 'los'"),
+    ({'teacher': None}, r"methods\.0: .*'response' needs a teacher: give teacher\.checkpoint"),
+    ({'teacher': {'checkpoint': 'none.safetensors'}}, r"teacher\.checkpoint: no model 'none\."),
+    ({'network': MONO}, r'the student reads image, the teacher image and sparse_depth; if that'),
+    ({'data': {'mean': [0.5, 0.5, 0.5]}}, r'on images of mean \[0\.485, .* data\.mean'),
+    ({'methods': []}, r'data\.unlabelled: without a teacher nothing is learnt'),
+    ({'methods': [], 'data': {'unlabelled': []}}, r'teacher: no method uses it'),
+    ({'methods': [{'name': 'none'}], 'supervision': {'target': 'none'}}, 'nothing to learn'),
+    ({'data': {'labelled': []}}, r'data\.labelled: empty, but supervision\.target = ground_truth'),
+    ({'data': {'labelled': [], 'unlabelled': []}, 'supervision': {'target': 'none'}},
+     r'data\.labelled, data\.unlabelled: both are empty'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('changes', 'message'), ERRORS)
+def test_what_cannot_be_distilled_is_told(frames, teachers, tmp_path, changes, message):
+    values = recipe(frames, teachers(LSPKD), [method('response')], target='ground_truth')
+    for key, change in changes.items():
+        both = isinstance(change, dict) and key != 'network'
+        values[key] = values[key] | change if both else change
+    wanted = config.parse(values, 'test')
+    with pytest.raises(ConfigError, match=message):
+        train(wanted, tmp_path, open_fabric(wanted, 'cpu'))
+
+
+def test_a_student_may_learn_from_a_teacher_that_sees_more(frames, teachers, tmp_path):
+    values = recipe(frames, teachers(LSPKD), [method('response')], MONO)
+    values['teacher']['other_inputs'] = True
+    wanted = config.parse(values, 'test')
+    assert train(wanted, tmp_path, open_fabric(wanted, 'cpu')) is None
+
+
+def test_unlabelled_frames_alone_suffice(frames, teachers, tmp_path):
+    values = recipe(frames, teachers(LSPKD), [method('response')])
+    values['data'] |= {'labelled': [], 'unlabelled_share': None}
+    wanted = config.parse(values, 'test')
+    ((batch,),) = Feed(wanted).steps(0, 1)
+    assert batch.labelled == 0 and len(batch.samples.image) == 4
+    assert not batch.samples.depth_gt.any()
+    assert train(wanted, tmp_path, open_fabric(wanted, 'cpu')) is None
+
+
+def test_terms_are_weighted_summed_over_views_and_reach_the_adapters(frames, teachers, tmp_path):
+    teacher = teachers({**LSPKD, 'preset': 'lspkd_s4', 'options': SMALL})
+    names = [{**method('local_similarity'), 'weight': 3.0}, {**method('data_free'), 'weight': 0.5}]
+    wanted = config.parse(recipe(frames, teacher, names, target='ground_truth'), 'test')
+    run = Run(wanted, open_fabric(wanted, 'cpu'), tmp_path)
+    before = [adapter.detach().clone() for adapter in run.adapters]
+    assert len(before) == 9 and not any(p.requires_grad for p in run.teacher.parameters())
+    (batches,) = Feed(wanted).steps(0, 1)
+    run.seed_batch(0)
+    both, transformed = lessons(run, batches[0])
+    assert both.supervised and both.methods == ('local_similarity', 'data_free')
+    assert not transformed.supervised and transformed.methods == ('data_free',)
+    terms = compare(run, both)
+    again = compare(run, transformed)
+    for name, (weight, _) in run.methods.items():
+        run.methods[name] = 2 * weight, run.methods[name][1]
+    doubled = compare(run, both)
+    assert doubled['l1'].item() == pytest.approx(terms['l1'].item(), rel=1e-4)
+    for key in ('local_similarity.feature', 'data_free.depth'):
+        assert doubled[key].item() == pytest.approx(2 * terms[key].item(), rel=1e-3)
+    assert again.keys() == {'data_free.depth'}
+    means = learn(run, batches)
+    assert {'l1', 'local_similarity.similarity', 'data_free.bn', 'data_free.mixed'} <= means.keys()
+    for old, new in zip(before, run.adapters, strict=True):
+        assert not torch.equal(old, new)

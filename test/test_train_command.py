@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from depth_kd_training import config, state, train
+from depth_kd_training import config, learning, state, train
 from depth_kd_training.cli import app
 from depth_kd_training.opening import open_fabric
 import pytest
@@ -89,7 +89,7 @@ def test_a_run_and_the_same_command_again(recipe, tmp_path):
         (('RECIPE', 'data.labelled.0.options={}'), "data.labelled.0: dataset 'folder': Config"),
         (('RECIPE', 'supervision.losses={l3: 1}'), "unknown loss 'l3': give one of l1, l2"),
         (('RECIPE', 'supervision.losses={}'), 'there is nothing to learn'),
-        (('RECIPE', 'teacher=t.safetensors'), 'there is no distillation yet'),
+        (('RECIPE', 'teacher.checkpoint=t.safetensors'), 'teacher: no method uses it'),
         (('RECIPE', 'data.augmentation={}', 'data.batch=1', 'data.augmentation.crop=[99, 99]'),
          'step 1: frame 0'),
         (('RECIPE', 'depth_range_m=[70, 80]', 'steps=1'), 'data.validation: none of its frames'),
@@ -191,14 +191,14 @@ def test_a_read_only_folder_leaves_the_last_checkpoint(recipe, tmp_path, monkeyp
 
 def test_a_loss_that_is_no_number_is_told(recipe, tmp_path, monkeypatch):
     begin(recipe, tmp_path / 'out')
-    compare = train.compare
+    compare = learning.compare
 
-    def diverged(run, batch):
+    def diverged(run, lesson):
         scale = float('nan') if run.step == 4 else 1.0
-        return {name: scale * term for name, term in compare(run, batch).items()}
+        return {name: scale * term for name, term in compare(run, lesson).items()}
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, 'compare', diverged)
+        patch.setattr(learning, 'compare', diverged)
         code, text = run('train', recipe, '--out', tmp_path / 'out')
     assert code == 2 and "step 5: the loss is no number ({'l1': nan})" in text
     assert 'optimisation.rate' in text

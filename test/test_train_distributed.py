@@ -14,6 +14,7 @@ from depth_kd_training.batch_norm import synchronise
 from depth_kd_training.feed import Feed
 from depth_kd_training.opening import open_network
 import pytest
+import random_checkpoint
 import street_folder
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
 
 # Adam turns rounding errors of the smallest gradients into steps of the rate's size.
-SMALL_STEPS = {'rate': 5e-5, 'schedule': 'constant', 'warmup': 0}
+SMALL_STEPS = {'rate': 3e-5, 'schedule': 'constant', 'warmup': 0}
 
 
 @pytest.fixture(scope='module')
@@ -34,8 +35,10 @@ def recipe(tmp_path_factory):
         street_folder.save_depth(frames / 'depth_gt' / f'{index:04d}.png', torch.zeros(48, 96))
     unlabelled = street_folder.write(folder / 'u', 5, seed=1)
     data = {'unlabelled': [street_folder.source(unlabelled)], 'unlabelled_share': 0.5, 'batch': 8}
+    random_checkpoint.write(folder / 'teacher.safetensors')
     return street_folder.write_recipe(
         folder / 'r.yaml', frames, data=data, steps=4,
+        teacher={'checkpoint': str(folder / 'teacher.safetensors')}, methods=[{'name': 'response'}],
         optimisation={'accumulate': 2, 'clip': 5.0, **SMALL_STEPS},
         supervision={'losses': {'l1': 1.0, 'l2': 0.1}}, save_every_s=1e9,
     )  # fmt: skip
