@@ -38,7 +38,8 @@ def recipe(tmp_path_factory):
     random_checkpoint.write(folder / 'teacher.safetensors')
     return street_folder.write_recipe(
         folder / 'r.yaml', frames, data=data, steps=4,
-        teacher={'checkpoint': str(folder / 'teacher.safetensors')}, methods=[{'name': 'response'}],
+        teacher={'checkpoint': str(folder / 'teacher.safetensors')},
+        methods=[{'name': 'response'}],
         optimisation={'accumulate': 2, 'clip': 5.0, **SMALL_STEPS},
         supervision={'losses': {'l1': 1.0, 'l2': 0.1}}, save_every_s=1e9,
     )  # fmt: skip
