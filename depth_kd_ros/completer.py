@@ -51,10 +51,15 @@ class Estimate(NamedTuple):
 
 
 class Model(Protocol):
-    """Turn image (H, W, 3) uint8 RGB and sparse depth (H, W) m into an estimate."""
+    """
+    Turn image (H, W, 3) uint8 RGB and sparse depth (H, W) m into an estimate.
+
+    `needs_points` tells whether it can do nothing without a single measurement.
+    """
 
     name: str
     hash: str
+    needs_points: bool
 
     def __call__(self, image: np.ndarray, sparse: Tensor) -> Estimate: ...
 
@@ -63,6 +68,7 @@ class ClassicalModel:
     """A completer without weights; it runs on the CPU whatever the device."""
 
     hash = 'classical'
+    needs_points = True
 
     def __init__(self, name: str) -> None:
         self.name, self.complete = name, classical.find(name)
@@ -82,6 +88,7 @@ class NetworkModel:
         loaded = checkpoint.load(path, device)
         self.name, self.hash = path.stem, loaded.hash
         self.network = loaded.model.deployable()
+        self.needs_points = 'sparse_depth' in self.network.inputs or not self.network.metric
         mean, std = loaded.metadata.normalisation
         self.mean = torch.tensor(mean, device=device).view(3, 1, 1)
         self.std = torch.tensor(std, device=device).view(3, 1, 1)
@@ -152,6 +159,11 @@ class DepthCompleter:
         self.bleed_filter = bleed_filter
         self._caveat = ''
 
+    @property
+    def needs_points(self) -> bool:
+        """Tell whether the model can do nothing without a single measurement."""
+        return self.model.needs_points
+
     def __call__(
         self, image: np.ndarray, points_lidar: np.ndarray, camera: Camera, T_cam_lidar: np.ndarray
     ) -> Completion:
@@ -205,7 +217,7 @@ class DepthCompleter:
         """Drop depth outside the limits and seen past nearer surfaces; NoPointsError if all."""
         allowed = (sparse >= self.min_depth_m) & (sparse <= self.max_depth_m)
         sparse = torch.where(allowed, sparse, 0.0)
-        if not bool(sparse.any()):
+        if self.needs_points and not bool(sparse.any()):
             size = f'{sparse.shape[0]}x{sparse.shape[1]}'
             raise NoPointsError(
                 f'none of {count} points falls into the {size} image between {self.min_depth_m} '

@@ -223,6 +223,7 @@ ERRORS = [
     ({'teacher': {'checkpoint': 'none.safetensors'}}, r"teacher\.checkpoint: no model 'none\."),
     ({'network': MONO}, r'the student reads image, the teacher image and sparse_depth; if that'),
     ({'data': {'mean': [0.5, 0.5, 0.5]}}, r'on images of mean \[0\.485, .* data\.mean'),
+    ({'network': {'preset': 'relative_topformer_tiny'}}, r'the network predicts relative depth'),
     ({'methods': []}, r'data\.unlabelled: without a teacher nothing is learnt'),
     ({'methods': [], 'data': {'unlabelled': []}}, r'teacher: no method uses it'),
     ({'methods': [{'name': 'none'}], 'supervision': {'target': 'none'}}, 'nothing to learn'),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import json
 import time
 
+from depth_kd_ros import checkpoint, networks
 from depth_kd_ros.completer import Completion, DepthCompleter
 from depth_kd_training import evaluation, metrics
 from depth_kd_training.data.base import Frame
@@ -27,6 +29,8 @@ def frame(name='a', truth=None, size=SIZE, **maps):
 
 
 class Fixed:
+    needs_points = True
+
     """Predict the same everywhere, or whatever a function of the sparse depth gives."""
 
     def __init__(self, depth):
@@ -169,6 +173,24 @@ def test_the_path_is_that_of_the_runtime(tmp_path):
     ]
     assert row['name'] == 'student'
     assert row['metrics']['mae'] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('preset', 'message'),
+    [('mff_mobilenet_v2', ''), ('relative_topformer_tiny', r'of relative depth, for its scale')],
+)
+def test_a_metric_camera_network_needs_no_points(tmp_path, preset, message):
+    network = networks.build(*networks.presets()[preset])
+    path, scale = tmp_path / 'mono.safetensors', ((0.5,) * 3, (0.2,) * 3)
+    checkpoint.save(path, network, normalisation=scale, depth_range_m=(0.5, 80), licence='MIT')
+    frames = [replace(each, sparse_depth=None, ring=None) for each in random_frames(1)]
+    models = open_models([str(path)], 'cpu', Plan())
+    if message:
+        with pytest.raises(ValueError, match=message):
+            evaluate(frames, models, Plan())
+        return
+    (row,) = evaluate(frames, models, Plan())
+    assert row['frames'] == 1 and row['points'] == 0 and not row['left_out']
 
 
 def test_names_tell_models_apart(tmp_path):

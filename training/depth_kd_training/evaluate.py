@@ -7,7 +7,7 @@ Predictions come from the runtime's DepthCompleter; all models see the same fram
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from depth_kd_ros.completer import Completion, DepthCompleter, NoPointsError
 from depth_kd_training import lidar_noise
 from depth_kd_training.data.base import Dataset, Frame
 from depth_kd_training.scoring import Limits, Row, Truth
+import numpy as np
 
 VAGUE = ('best', 'last')  # names of checkpoints that their folder explains
 
@@ -76,8 +77,8 @@ def evaluate(
         frame = dataset[index]
         truth = _truth(frame, plan, classes)
         for n in plan.beams:
-            given = _given(frame, n)
             for name, completer in models.items():
+                given = _given(frame, n, completer.needs_points)
                 try:
                     done = _completed(completer, name, given)
                 except NoPointsError as error:
@@ -112,12 +113,14 @@ def _truth(frame: Frame, plan: Plan, classes: Sequence[str]) -> Truth | None:
     return None if frame.depth_gt is None else Truth(frame, plan.limits, classes)
 
 
-def _given(frame: Frame, beams: int | None) -> Frame:
+def _given(frame: Frame, beams: int | None, needs_points: bool) -> Frame:
     """Give the frame with so many beams; ValueError where it does not know them."""
+    if frame.sparse_depth is None and not needs_points:
+        return replace(frame, sparse_depth=np.zeros(frame.image.shape[:2], np.float32))
     if frame.sparse_depth is None:
         raise ValueError(
-            f'frame {frame.name} has no sparse_depth, which the models need: give the data set '
-            'an option for it, such as points=500'
+            f'frame {frame.name} has no sparse_depth, which the models need (one of relative '
+            'depth, for its scale): give the data set an option for it, such as points=500'
         )
     if beams is None:
         return frame

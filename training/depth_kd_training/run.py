@@ -39,6 +39,12 @@ class Run:
         self.recipe, self.fabric, self.out = recipe, fabric, out
         torch.manual_seed(recipe.seed)
         self.network = open_network(recipe.network)
+        if recipe.supervision.target != 'none' and not self.network.metric:
+            raise ConfigError(
+                f'supervision.target = {recipe.supervision.target!r}: the network predicts '
+                'relative depth, which has no metres to compare; give supervision.target = none '
+                'and methods'
+            )
         if fabric.world_size > 1:
             synchronise(self.network, cuda=fabric.device.type == 'cuda')
         if recipe.channels_last:

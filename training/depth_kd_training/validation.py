@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from depth_kd_ros.networks.base import DepthNetwork
+from depth_kd_ros.networks.parts.alignment import align
 from depth_kd_training import metrics
 from depth_kd_training.config import ConfigError, Recipe
 from depth_kd_training.data.base import Sample
@@ -16,7 +17,11 @@ import torch
 
 
 class Validation:
-    """Compare a network's depth with the truth of the validation sources, as it is deployed."""
+    """
+    Compare a network's depth with the truth of the validation sources, as it is deployed.
+
+    Relative depth is first brought to metres by the scale and shift that fit the truth best.
+    """
 
     def __init__(self, recipe: Recipe, fabric: Fabric) -> None:
         self.recipe, self.fabric = recipe, fabric
@@ -33,8 +38,10 @@ class Validation:
         sums, counts = torch.zeros(2, len(metrics.UNITS), dtype=torch.float64)
         for sample in self._samples():
             with self.fabric.autocast():
-                depth = network(sample.image, sample.sparse_depth, features=False).depth
-            found = depth[0, 0].float().clamp(nearest, farthest).cpu().numpy()
+                depth = network(sample.image, sample.sparse_depth, features=False).depth.float()
+            if not network.metric:
+                depth, _ = align(depth, sample.depth_gt, network.output)
+            found = depth[0, 0].clamp(nearest, farthest).cpu().numpy()
             truth = sample.depth_gt[0, 0].cpu().numpy()
             valid = (truth >= nearest) & (truth <= farthest)
             row = metrics.errors(found, truth, valid, nearest)
