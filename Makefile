@@ -55,6 +55,7 @@ lint: $(DEV) ## check style, format and types
 bench: $(DEV) ## measure speed on this machine
 	$(PY) test/benchmark.py
 	PYTHONPATH=training $(PY) test/benchmark_training.py
+	PYTHONPATH=training $(PY) test/benchmark_similarity.py
 
 clean: ## remove everything that make wrote, .venv too
 	rm -rf .venv build install log out .pytest_cache .mypy_cache .ruff_cache *.egg-info

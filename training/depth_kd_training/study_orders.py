@@ -75,8 +75,9 @@ def _pair(
         found['interval'] = between(metric, rows[better], rows[worse])
     if order.ratio is not None:
         larger = metric in LARGER_IS_BETTER
-        share = one['mean'] / other['mean'] if larger else other['mean'] / one['mean']
-        return found | {'verdict': HOLDS if share >= order.ratio else FAILS}
+        low, high = (other, one) if larger else (one, other)
+        reached = high['mean'] >= order.ratio * low['mean']
+        return found | {'verdict': HOLDS if reached else FAILS}
     way = sign(by, std, found['interval'])
     if order.not_worse:
         return found | {'verdict': FAILS if way < 0 else HOLDS}
