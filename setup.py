@@ -26,7 +26,7 @@ setup(
     package_dir={'depth_kd_training': 'training/depth_kd_training'},
     package_data={
         NAME: ['py.typed', 'weights/*'],
-        'depth_kd_training': ['py.typed', 'recipes/*.yaml'],
+        'depth_kd_training': ['py.typed', 'recipes/*.yaml', 'studies/*.yaml'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),

@@ -11,6 +11,7 @@ SETTINGS = {'help_option_names': ['-h', '--help']}
 COMMANDS = {
     'simulate': 'Render procedural worlds with camera and LiDAR, as folders or bags.',
     'train': 'Train a network by a recipe; the same command goes on after a stop.',
+    'study': "Run a table of recipes x seeds, and put it beside the paper's.",
     'evaluate': 'Compare checkpoints and classical models on a data set.',
     'report': 'Write one HTML page of a run or a comparison.',
 }

@@ -1,11 +1,11 @@
 """
 Study files: tables of recipes x seeds, typed and strict.
 
-A study's YAML names the sets of simulated frames, what its rows have in common (`base`, differences
-from a recipe's defaults), the rows (differences from `base`), what they are scored on, and what is
-claimed of them. `set:NAME` stands for the folder of a set, `row:NAME` for the weights of another
-row's run of the same seed. Where values lie over others, mappings join, all else replaces, and
-null takes a key away.
+A study's YAML names the sets of simulated frames, what its rows have in common (`base`,
+differences from a recipe's defaults), the rows (differences from `base`), what they are scored on,
+and what is claimed of them. `set:NAME` stands for the folder of a set, `row:NAME` for the weights
+of another row's run of the same seed. Where values lie over others, mappings join, all else
+replaces, and null takes a key away.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Scored(Strict):
     """Name a data set to score on; `depth_range_m` bounds its truth as `evaluate` does."""
 
     dataset: str
-    options: Values = {}
+    options: Values = Field(default={})
     beams: tuple[Beams, ...] = Field(default=('all',), min_length=1)
     frames: int | None = Field(default=None, ge=1)  # evenly spaced; else all
     depth_range_m: tuple[Positive, Positive] = (0.9, 120.0)
@@ -89,27 +89,27 @@ class Preset(Strict):
     """Hold what is laid over a study."""
 
     seeds: tuple[int, ...] | None = None
-    sets: Values = {}
-    base: Values = {}
-    rows: Values = {}
-    evaluate: Values = {}
+    sets: Values = Field(default={})
+    base: Values = Field(default={})
+    rows: Values = Field(default={})
+    evaluate: Values = Field(default={})
 
 
 class Study(Strict):
     """One table; `paper` holds published values by row and metric."""
 
     title: str = ''
-    sets: dict[str, Simulated] = {}
-    base: Values = {}
+    sets: dict[str, Simulated] = Field(default={})
+    base: Values = Field(default={})
     rows: dict[str, Values] = Field(min_length=1)
     evaluate: dict[str, Scored] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(default=('rmse', 'mae'), min_length=1)
     gap: Gap | None = None
     orders: tuple[Order, ...] = ()
-    paper: dict[str, dict[str, float]] = {}
+    paper: dict[str, dict[str, float]] = Field(default={})
     paper_units: str | dict[str, str] = ''
     paper_note: str = ''
-    presets: dict[Literal['tiny', 'full'], Preset] = {}
+    presets: dict[Literal['tiny', 'full'], Preset] = Field(default={})
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0, 1, 2), min_length=1)
 
     @field_validator('rows', mode='before')

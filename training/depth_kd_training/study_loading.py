@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 import re
 
@@ -106,7 +106,7 @@ def check(study: Study, where: str) -> None:
             raise ConfigError(f'{key}.at_least: a share of the gap, but there is no `gap`')
 
 
-def _known(key: str, names: Iterator[str] | list[str] | tuple[str, ...], known: list[str]) -> None:
+def _known(key: str, names: Iterable[str], known: list[str]) -> None:
     """Raise ConfigError for the first name that is not known."""
     for name in names:
         if name not in known:
@@ -117,13 +117,11 @@ def _known(key: str, names: Iterator[str] | list[str] | tuple[str, ...], known: 
 def _circle(study: Study) -> list[str]:
     """Find rows that need each other, [] where there are none."""
     needs = {row: references(values_of(study, row), ROW) for row in study.rows}
-    settled: set[str] = set()
-
-    def follow(row: str, way: list[str]) -> list[str]:
-        if row in way:
-            return [*way[way.index(row) :], row]
-        found = next((f for r in needs[row] if r not in settled and (f := follow(r, [*way, row]))), [])
-        settled.add(row)
-        return found
-
-    return next((found for row in needs if (found := follow(row, []))), [])
+    ways = [[row] for row in needs]
+    while ways:
+        way = ways.pop()
+        for row in needs[way[-1]]:
+            if row in way:
+                return [*way[way.index(row) :], row]
+            ways.append([*way, row])
+    return []

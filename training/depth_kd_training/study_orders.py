@@ -113,10 +113,10 @@ def between(metric: str, one: dict[int, Found], other: dict[int, Found]) -> list
         for found in (one, other)
     )
     both = [name for name in ours if name in theirs]
-    columns = [np.array([[_number(found[name])] for name in both]) for found in (ours, theirs)]
+    first, second = (np.array([[_number(f[name])] for name in both]) for f in (ours, theirs))
     if not both:
         return None
-    found = [plain(float(value)) for value in bootstrap.differences(*columns)[0]]
+    found = [plain(float(value)) for value in bootstrap.differences(first, second)[0]]
     return None if None in found else found
 
 

@@ -8,8 +8,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from depth_kd_training import page, tables
+from depth_kd_ros import files
+from depth_kd_ros.metadata import package_version
+from depth_kd_training import page, runs, tables
 from depth_kd_training.charts import chart, legend, Line
+from depth_kd_training.report import training
 from depth_kd_training.sections import said
 from depth_kd_training.study_table import FORMAT, Found
 from rich.console import Console
@@ -81,7 +84,7 @@ def with_std(spread: Found) -> str:
 
 def share(value: float | None) -> str:
     """Write a share in percent."""
-    return '-' if value is None else f'{value:.0%}'
+    return '-' if value is None else f'{round(100 * value)} %'  # a whole number has no -0
 
 
 def costs(found: Found) -> tables.Lines:
@@ -156,6 +159,19 @@ def markdown(found: Found) -> str:
 
 def _cell(text: str) -> str:
     return text.replace('|', '\\|')
+
+
+def write(found: Found, stem: Path, out: Path) -> None:
+    """Write STEM.json, STEM.md and the page STEM.html, with the curves of the first seed."""
+    files.replace(stem.with_suffix('.json'), json.dumps(found, allow_nan=False).encode())
+    files.replace(stem.with_suffix('.md'), markdown(found).encode())
+    first = [r for r in found['runs'] if r['complete'] and r['seed'] == found['seeds'][0]]
+    made = sections(found)
+    if first:
+        made['Training'] = training([runs.read(out / r['folder'], r['row']) for r in first])
+    lead = f'depth_kd_training {package_version()}, {found["provenance"]["created"]}'
+    text = page.page(found['title'] or 'Study', lead, made)
+    files.replace(stem.with_suffix('.html'), text.encode())
 
 
 def sections(found: Found) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 import hashlib
 import itertools
 import json
@@ -14,7 +16,7 @@ from depth_kd_ros import checkpoint, networks
 from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_ros.plugins import configure
 from depth_kd_training import data, learning
-from depth_kd_training.config import ConfigError, FREE, parse, Recipe
+from depth_kd_training.config import ConfigError, FREE, parse, Recipe, Source
 from depth_kd_training.opening import (
     architecture,
     named,
@@ -144,30 +146,46 @@ class Plan:
 def check(plan: Plan, where: str) -> None:
     """Raise ConfigError for a row by which nothing could be learnt, before any is begun."""
     study = plan.study
+    for name, chosen in study.evaluate.items():
+        with named(f'{where}: evaluate.{name}'):
+            _check_source(chosen)
     for row in study.rows:
         try:
             recipe = plan.job(row, study.seeds[0]).recipe
-            with named(f'rows.{row}'):
-                learning.check(recipe)
-                student = _shape(*architecture(recipe.network))
-                open_methods(recipe, student, _teacher(plan, row, recipe))
-                open_augmentation(recipe.data)
-                sources = recipe.data.labelled + recipe.data.unlabelled + recipe.data.validation
-                for source in sources:
-                    configure(data.find(source.dataset), 'dataset', source.dataset, source.options)
-        except (NotImplementedError, RuntimeError):
-            continue  # a method that must read weights tells when its run begins
         except ConfigError as error:
             raise ConfigError(f'{where}: {error}') from error
+        with named(f'{where}: rows.{row}'):
+            _check(plan, recipe)
 
 
-def _shape(name: str, options: Any) -> DepthNetwork:
+def _check_source(source: Source | Scored) -> None:
+    configure(data.find(source.dataset), 'dataset', source.dataset, source.options)
+
+
+def _check(plan: Plan, recipe: Recipe) -> None:
+    """Try what can be tried without frames and weights."""
+    learning.check(recipe)
+    open_augmentation(recipe.data)
+    for source in recipe.data.labelled + recipe.data.unlabelled + recipe.data.validation:
+        _check_source(source)
+    student, teacher = _shape(*architecture(recipe.network)), _teacher(plan, recipe)
+    with suppress(NotImplementedError, RuntimeError):  # a method that reads weights tells later
+        open_methods(recipe, student, teacher)
+
+
+def _shape(name: str, options: Mapping[str, Any]) -> DepthNetwork:
     """Build a network without weights."""
+    return _built(name, json.dumps(options))
+
+
+@cache
+def _built(name: str, options: str) -> DepthNetwork:
+    """Build a network without weights from options in JSON: rows often share it."""
     with torch.device('meta'):
-        return networks.build(name, options)
+        return networks.build(name, json.loads(options))
 
 
-def _teacher(plan: Plan, row: str, recipe: Recipe) -> DepthNetwork | None:
+def _teacher(plan: Plan, recipe: Recipe) -> DepthNetwork | None:
     """Give the shape of a row's teacher."""
     if recipe.teacher is None:
         return None

@@ -9,7 +9,7 @@ import statistics
 import time
 
 from depth_kd_training.study_plan import Job
-from depth_kd_training.study_runs import RunError, Stop, Stopped
+from depth_kd_training.study_runs import RunError, Stop, StoppedError
 
 Perform = Callable[[Job, str, Stop], None]
 """Do a job on a device."""
@@ -39,9 +39,9 @@ class Queue:
             if job.folder in self.done:
                 self.seconds.setdefault(job.row, []).append(job.cost()['seconds'])
 
-    def run(self, stop: Stop, asked: Callable[[], bool]) -> None:
-        """Do what is to be done, until all is or `asked` says so."""
-        total, free = len(self.waiting), list(self.slots)
+    def run(self, stop: Stop) -> None:
+        """Do what is to be done, until all is or a stop is asked."""
+        total, free, warned = len(self.waiting), list(self.slots), False
         running: dict[Future[None], tuple[Job, str, float]] = {}
         with ThreadPoolExecutor(len(free)) as pool:
             try:
@@ -61,14 +61,14 @@ class Queue:
                         free.append(slot)
                         rest = [other for other, _, _ in running.values()]
                         self._take(future, job, time.monotonic() - start, rest)
-                    if asked() and not stop.asked:
-                        stop.asked = True
+                    if running and stop.asked and not warned:
+                        warned = True
                         self.told(
                             'stopping: each run finishes its step and saves; Ctrl-C again ends '
                             'them at once'
                         )
             except BaseException:
-                stop.asked = stop.at_once = True
+                stop.at_once = True
                 raise
 
     def _next(self) -> Job | None:
@@ -88,7 +88,7 @@ class Queue:
         """Note how a run ended."""
         try:
             future.result()
-        except Stopped:
+        except StoppedError:
             self.told(f'{job.name}: stopped and saved')
             return
         except (RunError, OSError) as error:

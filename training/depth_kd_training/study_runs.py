@@ -27,6 +27,7 @@ from depth_kd_ros.completer import open_device
 from depth_kd_training import data, evaluation
 from depth_kd_training.data.base import Dataset
 from depth_kd_training.evaluate import evaluate, open_models, Plan
+from depth_kd_training.interruption import Interruption
 from depth_kd_training.scoring import Limits
 from depth_kd_training.study import Scored, Simulated
 from depth_kd_training.study_plan import COST, Job
@@ -42,25 +43,34 @@ class RunError(RuntimeError):
     """Say which run failed, why, and where to read on."""
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A run was asked to stop; what it has learnt is saved."""
 
 
 @dataclass
 class Stop:
-    """Ask all runs to stop: to finish the step and save, or `at_once`."""
+    """Stop runs at a signal or where the file `flag` appears: they save, unless `at_once`."""
 
-    asked: bool = False
+    interruption: Interruption | None = None
+    flag: Path | None = None
     at_once: bool = False
 
+    @property
+    def asked(self) -> bool:
+        """Tell whether they are to stop."""
+        signalled = self.interruption is not None and self.interruption.signal is not None
+        flagged = self.flag is not None and self.flag.exists()
+        return self.at_once or signalled or flagged
+
     def check(self) -> None:
-        """Raise Stopped where that is asked."""
+        """Raise StoppedError where that is asked."""
         if self.asked:
-            raise Stopped
+            raise StoppedError
 
 
-def perform(job: Job, device: str, threads: int | None, stop: Stop) -> None:
-    """Train and judge, as far as that is not done; raise RunError, or Stopped where asked."""
+def perform(threads: int | None, job: Job, device: str, stop: Stop) -> None:
+    """Train and judge, as far as that is not done; raise RunError, or StoppedError where asked."""
+    stop.check()
     if threads:
         torch.set_num_threads(threads)
     with locked(job.folder.with_suffix('.lock'), stop) as held:
@@ -210,7 +220,7 @@ def call(
 
 
 def raise_for(code: int, name: str, log: Path, stop: Stop) -> None:
-    """Raise Stopped or RunError where a command did not come to its end."""
+    """Raise StoppedError or RunError where a command did not come to its end."""
     if code == 0:
         return
     stop.check()

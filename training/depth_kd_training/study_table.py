@@ -117,7 +117,9 @@ def gap(study: Study, metric: str, rows: dict[str, dict[int, Found]]) -> float |
     """Give by how much the teacher's mean is better than the student's; None where it is not."""
     if study.gap is None:
         return None
-    both = [spread(values(rows[r], metric))['mean'] for r in (study.gap.teacher, study.gap.student)]
+    both = [
+        spread(values(rows[r], metric))['mean'] for r in (study.gap.teacher, study.gap.student)
+    ]
     if None in both:
         return None
     found = advantage(metric, *both)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+import os
 from pathlib import Path
 import shlex
 import sys
@@ -12,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from depth_kd_training.study_plan import Job, Plan
+    from depth_kd_training.study_queue import Perform
 
 WIDE = 240  # columns where nobody's terminal sets a limit
 HELP = """
@@ -54,7 +57,8 @@ def study(
     ] = '',
     seeds: Annotated[str, typer.Option(help="As in 0,1; else the study's.")] = '',
     out: Annotated[
-        Path | None, typer.Option(help='Folder of sets, runs and table.', show_default='runs/STUDY')
+        Path | None,
+        typer.Option(help='Folder of sets, runs and table.', show_default='runs/STUDY'),
     ] = None,
     workers: Annotated[
         int | None,
@@ -73,7 +77,7 @@ def study(
         bool, typer.Option('--list', help='List the studies that come with the package.')
     ] = False,
 ) -> None:
-    from depth_kd_training import config, study_loading
+    from depth_kd_training import study_loading
 
     if list_studies:
         for name in study_loading.available():
@@ -81,32 +85,114 @@ def study(
         return
     if not file:
         fail('give a STUDY: a name of --list, or a YAML file')
-    folder = out or Path('runs') / Path(file).stem
     try:
         chosen, preset = study_loading.load(file, preset)
-        from depth_kd_ros import plugins
+        wanted = _rows(rows, list(chosen.rows))
+        numbers = [_seed(word) for word in seeds.split(',') if word] or list(chosen.seeds)
+        numbers = list(dict.fromkeys(numbers))
         from depth_kd_training import study_plan
 
-        plan = study_plan.Plan(chosen, folder)
+        plan = study_plan.Plan(chosen, out or Path('runs') / Path(file).stem)
         study_plan.check(plan, file)
-        wanted = [word for word in rows.split(',') if word] or list(chosen.rows)
-        for row in wanted:
-            if row not in chosen.rows:
-                fail(f'--rows: unknown {plugins.unknown(row, list(chosen.rows))}')
-        numbers = [_seed(word) for word in seeds.split(',') if word] or list(chosen.seeds)
-        if table:
-            stopped, failures = 0, list[str]()
-        else:
-            jobs = plan.jobs(wanted, dict.fromkeys(numbers))
-            stopped, failures = _run(plan, jobs, devices, workers, ray)
-        _write(plan, list(dict.fromkeys([*chosen.seeds, *numbers])) if not seeds else numbers,
-               preset)
+        stopped, failures = 0, list[str]()
+        if not table:
+            jobs = plan.jobs(wanted, numbers)
+            stopped, failures = _run(plan, jobs, devices.split(','), workers, ray)
+        _tell(plan, numbers, preset)
     except (ValueError, OSError) as error:
         fail(str(error))
+    for failure in failures:
+        typer.secho(f'failed: {failure}', err=True, fg='red')
     if stopped:
         typer.echo(f'stopped; to go on:\ndepth_kd_training {shlex.join(sys.argv[1:])}')
         raise typer.Exit(128 + stopped)
-    for failure in failures:
-        typer.secho(f'failed: {failure}', err=True, fg='red')
     if failures:
         raise typer.Exit(1)
+
+
+def _rows(text: str, known: list[str]) -> list[str]:
+    """Read names of rows between commas."""
+    from depth_kd_ros import plugins
+
+    found = [word for word in text.split(',') if word]
+    for word in found:
+        if word not in known:
+            fail(f'--rows: unknown {plugins.unknown(word, known)} Known: {", ".join(known)}')
+    return found or known
+
+
+def _seed(word: str) -> int:
+    if not word.isdigit():
+        fail(f'--seeds: {word!r}: give whole numbers, as in 0,1,2')
+    return int(word)
+
+
+def _run(
+    plan: Plan, jobs: list[Job], devices: list[str], workers: int | None, ray: str
+) -> tuple[int, list[str]]:
+    """Make the sets, then do the jobs; give the signal that stopped it, 0 for none, and faults."""
+    from depth_kd_training.interruption import Interruption
+    from depth_kd_training.study_queue import Queue
+    from depth_kd_training.study_runs import make_set, RunError, Stop, StoppedError
+
+    perform, slots = _performer(devices, workers, ray)
+    queue = Queue(jobs, slots, perform, typer.echo, _score)
+    typer.echo(f'{plan.out}: {len(queue.done)} of {len(jobs)} runs are there')
+    with Interruption() as interruption:
+        stop = Stop(interruption)
+        try:
+            for name in plan.sets_of(queue.waiting):
+                chosen, folder = plan.study.sets[name], plan.sets[name]
+                if not (folder / 'report.json').is_file():
+                    typer.echo(f'set {name}: {chosen.frames} frames, {folder}')
+                make_set(name, chosen, folder, stop)
+            queue.run(stop)
+        except StoppedError:
+            pass
+        except RunError as error:
+            fail(str(error))
+        return interruption.signal or 0, queue.failures
+
+
+def _performer(devices: list[str], workers: int | None, ray: str) -> tuple[Perform, list[str]]:
+    """Say who does the jobs, and on which device each at a time."""
+    from depth_kd_ros.completer import open_device
+
+    if ray:
+        from depth_kd_training.study_ray import Cluster
+
+        cluster = Cluster(ray, ','.join(devices))
+        return cluster.perform, devices * (workers or cluster.slots)
+    from depth_kd_training.study_runs import perform
+
+    on_gpu = [open_device(name).type == 'cuda' for name in devices]
+    slots = [devices[i % len(devices)] for i in range(workers or len(devices))]
+    alone = len(slots) == 1 or all(on_gpu)
+    threads = None if alone else max(1, (os.cpu_count() or 1) // len(slots))
+    return partial(perform, threads), slots
+
+
+def _score(job: Job) -> str:
+    """Say what a finished run is worth."""
+    from depth_kd_training import evaluation, tables
+
+    file, name, _ = job.scored[0]
+    found = evaluation.read(file)
+    metrics = found['rows'][0]['metrics']
+    return f', RMSE {tables.number(metrics["rmse"])} m on {name}'
+
+
+def _tell(plan: Plan, seeds: list[int], preset: str) -> None:
+    """Print the table, and write it where there is a folder."""
+    from depth_kd_training import study_page, study_table
+    from rich.console import Console
+
+    found = study_table.document(plan, seeds, preset)
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe: nothing need be cut off
+        console = Console(width=WIDE)
+    study_page.show(found, console)
+    if plan.out.is_dir():
+        stem = plan.out / '_'.join(filter(None, ['study', preset]))
+        study_page.write(found, stem, plan.out)
+        typer.echo(f'written: {stem}.md, .json and .html')
