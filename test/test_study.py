@@ -275,12 +275,15 @@ def plan(frames, tmp_path):
 
 def test_devices_are_shared_and_what_hangs_on_a_failure_is_left_out(plan):
     jobs, done, told = plan.jobs(['c', 'd', 'a'], [0, 1]), [], []
+    finished = set()
 
     def perform(job, device, stop):
         if job.name == 'b, seed 1':
             raise RunError('b broke')
-        done.append((job.row, job.seed, device))
+        assert finished.issuperset(job.needs)
         time.sleep(0.05)
+        finished.add(job.folder)
+        done.append((job.row, job.seed, device))
 
     queue = Queue(jobs, ['x', 'y'], perform, told.append)
     queue.run(Stop())

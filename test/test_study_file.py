@@ -113,6 +113,9 @@ def test_a_run_is_known_by_all_that_it_learns_from(tmp_path):
     assert changed('rows.student={optimisation: {rate: 0.1}}') == {'student'}
     assert changed('rows.teacher.steps=9') == {'teacher', 'lspkd'}  # which learns from it
     assert changed('rows.lspkd.methods.0.weight=2') == {'lspkd'}
+    own = 'rows.lspkd.data={labelled: [{dataset: folder, options: {root: "set:unseen"}}]}'
+    assert changed(own) == {'lspkd'}
+    assert folders(tmp_path, own)['lspkd'] != folders(tmp_path, own, 'sets.unseen.seed=8')['lspkd']
 
 
 def test_rows_that_are_the_same_run_share_it(tmp_path):
