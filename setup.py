@@ -53,6 +53,8 @@ setup(
         'export': ['onnx>=1.15', 'onnxruntime>=1.17'],
         # Offline training: recipes, the loop and its curves, the NYU data set.
         'training': ['h5py>=3', 'lightning-fabric>=2.5', 'pydantic>=2', 'tensorboard>=2.14'],
+        # `depth_kd_training study --ray`: one task per run on a cluster.
+        'ray': ['ray>=2.9'],
         # Monocular teachers of Hugging Face transformers.
         'hugging-face': ['transformers>=4.45'],
         # ROS from PyPI, where no distribution is sourced.

@@ -226,14 +226,24 @@ def test_files_that_are_no_studies_are_told(tmp_path, text, message):
         study_loading.load(tmp_path / 's.yaml')
 
 
-def test_studies_of_the_package_are_listed_and_can_be_used(tmp_path):
+def test_studies_of_the_package_are_listed():
     code, text = run('--list')
     assert code == 0
     for name in study_loading.available():
         assert f'{name} {study_loading.summary(name)}' in text
-        for preset in ('tiny', 'full'):
-            study, _ = study_loading.load(name, preset)
-            study_plan.check(Plan(study, tmp_path), name)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        pytest.param(name, marks=[] if name == 'auxiliary_data' else pytest.mark.full)
+        for name in study_loading.available()
+    ],
+)
+@pytest.mark.parametrize('preset', ['tiny', 'full'])
+def test_studies_of_the_package_can_be_used(tmp_path, name, preset):
+    study, _ = study_loading.load(name, preset)
+    study_plan.check(Plan(study, tmp_path), name)
 
 
 def test_help_has_examples_to_copy():
