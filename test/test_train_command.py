@@ -39,7 +39,8 @@ def test_help_names_all_commands_without_torch():
     code = 'import sys; from depth_kd_training.cli import app\ntry: app(["--help"])\n'
     code += 'except SystemExit: print("torch" in sys.modules, "pydantic" in sys.modules)'
     text = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout
-    assert all(f' {name} ' in text for name in ('simulate', 'train', 'study', 'evaluate', 'report'))
+    commands = ('simulate', 'train', 'study', 'evaluate', 'report')
+    assert all(f' {name} ' in text for name in commands)
     assert 'False False' in text
 
 
