@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -34,6 +35,8 @@ class Interruption:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal is None:
             self.signal, self.when = number, time.monotonic()
+            if os.environ.get('RANK', '0') == '0':
+                os.write(2, b'\nfinishing the step and saving; Ctrl-C again stops at once\n')
         elif number == signal.SIGINT and time.monotonic() - self.when > AGAIN_S:
             raise KeyboardInterrupt
 

@@ -72,12 +72,20 @@ def train(
     from depth_kd_training.opening import close_fabric, open_fabric
     from depth_kd_training.train import train as run
     from depth_kd_training.train import TrainingError
+    from torch import OutOfMemoryError
 
     try:
         fabric = open_fabric(wanted, device)
         stopped_by = run(wanted, folder, fabric)
     except (ValueError, TrainingError) as error:
         fail(str(error))
+    except OutOfMemoryError as error:
+        what = str(error).partition('. ')[0]
+        fail(
+            f'the device has too little memory: {what}. The last checkpoint stays. Give a smaller '
+            'data.batch (optimisation.accumulate adds several up), a smaller '
+            'data.augmentation.crop, or precision=bf16-mixed; in another folder'
+        )
     finally:
         close_fabric()
     if fabric.is_global_zero and stopped_by is None:
