@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depth_kd_training import config
-from depth_kd_training.config import ConfigError
+from depth_kd_training.recipe import ConfigError
 import pytest
 
 

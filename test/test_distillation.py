@@ -11,11 +11,11 @@ import sys
 
 from depth_kd_ros import checkpoint, networks
 from depth_kd_training import config, distillation, state
-from depth_kd_training.config import ConfigError
 from depth_kd_training.distillation import base
 from depth_kd_training.feed import Feed
-from depth_kd_training.learning import compare, learn, lessons
+from depth_kd_training.learning import compare, learn, lessons, TrainingError
 from depth_kd_training.opening import open_fabric
+from depth_kd_training.recipe import ConfigError
 from depth_kd_training.run import Run
 from depth_kd_training.train import train
 import pytest
@@ -225,6 +225,12 @@ ERRORS = [
     ({'network': MONO}, r'the student reads image, the teacher image and sparse_depth; if that'),
     ({'data': {'mean': [0.5, 0.5, 0.5]}}, r'on images of mean \[0\.485, .* data\.mean'),
     ({'network': {'preset': 'relative_topformer_tiny'}}, r'the network predicts relative depth'),
+    ({'methods': [{'name': 'response', 'weight': 0}]}, r'methods\.0\.weight = 0: Input'),
+    ({'network': {'preset': 'depth_only'}, 'teacher': None, 'data': {'mean': [0, 0, 0]},
+      'methods': [{'name': 'image_reconstruction'}]},
+     r"'image_reconstruction': mean = \(0\.485, .*, but data\.mean = \(0\.0, .*: give both alike"),
+    ({'methods': [{'name': 'random_noise'}], 'data': {'unlabelled': []}, 'supervision':
+      {'losses': {}, 'target': 'none'}, 'teacher': None}, r"'random_noise' needs a teacher"),
     ({'methods': []}, r'data\.unlabelled: without a teacher nothing is learnt'),
     ({'methods': [], 'data': {'unlabelled': []}}, r'teacher: no method uses it'),
     ({'methods': [{'name': 'none'}], 'supervision': {'target': 'none'}}, 'nothing to learn'),
@@ -240,8 +246,8 @@ def test_what_cannot_be_distilled_is_told(frames, teachers, tmp_path, changes, m
     for key, change in changes.items():
         both = isinstance(change, dict) and key != 'network'
         values[key] = values[key] | change if both else change
-    wanted = config.parse(values, 'test')
     with pytest.raises(ConfigError, match=message):
+        wanted = config.parse(values, 'test')
         train(wanted, tmp_path, open_fabric(wanted, 'cpu'))
 
 
@@ -252,14 +258,26 @@ def test_a_student_may_learn_from_a_teacher_that_sees_more(frames, teachers, tmp
     assert train(wanted, tmp_path, open_fabric(wanted, 'cpu')) is None
 
 
-def test_unlabelled_frames_alone_suffice(frames, teachers, tmp_path):
+@pytest.mark.parametrize('said', [True, False])
+def test_unlabelled_frames_alone_suffice(frames, teachers, tmp_path, said):
     values = recipe(frames, teachers(LSPKD), [method('response')])
     values['data'] |= {'labelled': [], 'unlabelled_share': None}
+    if not said:
+        del values['data']['labelled']  # it is then not the simulation
     wanted = config.parse(values, 'test')
     ((batch,),) = Feed(wanted).steps(0, 1)
     assert batch.labelled == 0 and len(batch.samples.image) == 4
     assert not batch.samples.depth_gt.any()
     assert train(wanted, tmp_path, open_fabric(wanted, 'cpu')) is None
+
+
+@pytest.mark.parametrize('target', ['ground_truth', 'input_points'])
+def test_frames_without_anything_to_compare_with_are_told(frames, tmp_path, target):
+    changes = {'depth_range_m': [70, 80], 'steps': 30, 'supervision': {'target': target}}
+    wanted = config.parse(street_folder.recipe(frames, data={'validation': []}, **changes), 'test')
+    what = 'sparse depth' if target == 'input_points' else 'ground truth'
+    with pytest.raises(TrainingError, match=rf'step 10: no frame had any {what} within depth_ran'):
+        train(wanted, tmp_path, open_fabric(wanted, 'cpu'))
 
 
 def test_terms_are_weighted_summed_over_views_and_reach_the_adapters(frames, teachers, tmp_path):

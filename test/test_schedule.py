@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from depth_kd_training.averaging import Average
-from depth_kd_training.config import Optimisation
+from depth_kd_training.recipe import Optimisation
 from depth_kd_training.schedule import factor
 import pytest
 import torch

@@ -6,7 +6,8 @@ import sys
 
 from depth_kd_training import study_loading, study_plan
 from depth_kd_training.cli import app
-from depth_kd_training.config import change, ConfigError
+from depth_kd_training.config import change
+from depth_kd_training.recipe import ConfigError
 from depth_kd_training.study import merge, references, replaced
 from depth_kd_training.study_plan import Plan
 import pytest

@@ -9,10 +9,10 @@ from depth_kd_ros.folders import read_depth, read_rgb
 from depth_kd_training import config, data, state
 from depth_kd_training.augment import Augmentation
 from depth_kd_training.augment import Config as AugmentationConfig
-from depth_kd_training.config import ConfigError
 from depth_kd_training.data.loading import as_tensors, Loader
 from depth_kd_training.feed import Feed
 from depth_kd_training.opening import open_fabric, open_network
+from depth_kd_training.recipe import ConfigError
 from depth_kd_training.run import Run
 from depth_kd_training.train import train
 import numpy as np

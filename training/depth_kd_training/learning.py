@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import math
 from typing import NamedTuple
 
 from depth_kd_ros.networks.base import Prediction
-from depth_kd_training.config import ConfigError, Recipe
 from depth_kd_training.data.base import Batch
+from depth_kd_training.distillation import needs_teacher
 from depth_kd_training.distillation.base import View
 from depth_kd_training.losses import LOSSES, supervised
+from depth_kd_training.recipe import ConfigError, Recipe
 from depth_kd_training.run import Run
 from lightning_fabric import Fabric
 import torch
 from torch import distributed, Tensor
+
+TRUTH_WITHIN = 10  # steps
 
 
 class TrainingError(RuntimeError):
@@ -54,6 +57,7 @@ def learn(run: Run, batches: Sequence[Batch]) -> dict[str, float]:
             'before: lower optimisation.rate, clip the gradient (optimisation.clip=1) or, with '
             '16-mixed, use bf16-mixed or 32-true; in another folder'
         )
+    expect_truth(run, means)
     average_gradients(run)
     if wanted.clip:
         fabric.clip_gradients(
@@ -80,9 +84,9 @@ def lessons(run: Run, batch: Batch) -> list[Lesson]:
                 shared.append(name)
             else:
                 own.append(Lesson(view, (name,), False))
-    supervised_ = run.recipe.supervision.target != 'none'
-    if shared or supervised_:
-        own.insert(0, Lesson(View(batch), tuple(shared), supervised_))
+    truth = run.recipe.supervision.used
+    if shared or truth:
+        own.insert(0, Lesson(View(batch), tuple(shared), truth))
     return own
 
 
@@ -126,6 +130,21 @@ def told(lesson: Lesson) -> Iterator[tuple[str, Tensor]]:
             yield f'{name}.{key}', value
 
 
+def expect_truth(run: Run, means: Mapping[str, float]) -> None:
+    """Raise TrainingError where none of the first frames had anything to compare with."""
+    wanted = run.recipe.supervision
+    if not wanted.used or run.saw_truth:
+        return
+    run.saw_truth = any(means[name] for name in wanted.losses)
+    if not run.saw_truth and run.step + 1 >= TRUTH_WITHIN:
+        what = 'sparse depth' if wanted.target == 'input_points' else 'ground truth'
+        raise TrainingError(
+            f'step {run.step + 1}: no frame had any {what} within depth_range_m = '
+            f'{run.recipe.depth_range_m} so far. Give data.labelled a data set that has it (a '
+            'folder: the option depth_gt=NAME), or another range or supervision.target'
+        )
+
+
 def average_gradients(run: Run) -> None:
     """Average the adapters' gradients over the processes, as DDP does the student's."""
     if run.fabric.world_size == 1:
@@ -157,7 +176,7 @@ def check(recipe: Recipe) -> None:
     """Raise ConfigError for a recipe by which nothing, or not all it names, is learnt from."""
     wanted, names = recipe.supervision, [method.name for method in recipe.methods]
     teaches = any(name != 'none' for name in names)
-    if (wanted.target == 'none' or not wanted.losses) and not teaches:
+    if not wanted.used and not teaches:
         raise ConfigError(
             'supervision: without losses and target, and without methods, there is nothing to '
             'learn'
@@ -167,12 +186,12 @@ def check(recipe: Recipe) -> None:
             'data.unlabelled: without a teacher nothing is learnt from frames without truth; give '
             'teacher.checkpoint and methods'
         )
-    if wanted.target == 'ground_truth' and not recipe.data.labelled:
+    if wanted.used and wanted.target == 'ground_truth' and not recipe.data.labelled:
         raise ConfigError(
             'data.labelled: empty, but supervision.target = ground_truth; give a data set, or '
             'the target none or input_points'
         )
-    if recipe.teacher and not teaches:
+    if recipe.teacher and not any(needs_teacher(name) for name in names):
         raise ConfigError('teacher: no method uses it; give methods, or leave the teacher out')
     strange = sorted(set(wanted.losses) - set(LOSSES))
     if strange:

@@ -13,10 +13,10 @@ from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_ros.networks.encoders.pretrained import encoder_of, load_encoder_weights
 from depth_kd_ros.plugins import configure, unknown
 from depth_kd_training import augment, data, distillation
-from depth_kd_training.config import ConfigError, Data, Recipe, Source
-from depth_kd_training.config import Network as NetworkChoice
 from depth_kd_training.data.base import Dataset
 from depth_kd_training.distillation.base import Method
+from depth_kd_training.recipe import ConfigError, Data, Recipe, Source
+from depth_kd_training.recipe import Network as NetworkChoice
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
@@ -121,6 +121,12 @@ def open_methods(
             if wanted.name in methods:
                 raise ValueError(f'{wanted.name!r} is there twice: give one, with all its taps')
             method = distillation.build(wanted.name, wanted.options, student, teacher)
+            for key in ('mean', 'std'):
+                own, data = getattr(method.config, key, None), getattr(recipe.data, key)
+                if own not in (None, data):
+                    raise ValueError(
+                        f'{wanted.name!r}: {key} = {own}, but data.{key} = {data}: give both alike'
+                    )
             methods[wanted.name] = wanted.weight, method
     return methods
 
@@ -143,8 +149,7 @@ def open_fabric(recipe: Recipe, device: str = 'auto') -> Fabric:
             network = networks.build(*architecture(recipe.network))
         # What training alone needs, and what no tap depends on, may get no gradient; asking for
         # that in vain costs time.
-        untrained = recipe.supervision.target == 'none'
-        spare = network.deployed_config() != network.config or untrained
+        spare = network.deployed_config() != network.config or not recipe.supervision.used
         devices, strategy = here, DDPStrategy(find_unused_parameters=spare)
     if world > 1 and place.index is not None:
         raise ConfigError(f'--device {device}: {world} processes choose theirs; give cuda or auto')

@@ -60,9 +60,9 @@ class PointNet(nn.Module):
     """
     Describe points (B, 3, N) of clouds in the unit sphere, in any order, at three stages.
 
-    `weights` is a local file: .safetensors, .pth or .pt with the names of this module, a public
-    classifier's under `feat`. Without a file the weights are drawn by a generator of their own.
-    It is in eval mode and stays there. Raises ValueError for a file that does not fit.
+    `weights` is a local file: .safetensors, .pth or .pt with the names of this module, which are a
+    public classifier's without its `feat.`. Without a file the weights are drawn by a generator of
+    their own. It is in eval mode and stays there. Raises ValueError for a file that does not fit.
     """
 
     def __init__(self, weights: str | Path | None = None) -> None:

@@ -10,13 +10,14 @@ from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_training import schedule, state
 from depth_kd_training.averaging import Average
 from depth_kd_training.batch_norm import synchronise
-from depth_kd_training.config import ConfigError, differences, parse, Recipe
+from depth_kd_training.config import differences, parse
 from depth_kd_training.opening import (
     architecture,
     open_methods,
     open_network,
     open_teacher,
 )  # fmt: skip
+from depth_kd_training.recipe import ConfigError, Recipe
 from lightning_fabric import Fabric
 import torch
 import yaml
@@ -39,7 +40,7 @@ class Run:
         self.recipe, self.fabric, self.out = recipe, fabric, out
         torch.manual_seed(recipe.seed)
         self.network = open_network(recipe.network)
-        if recipe.supervision.target != 'none' and not self.network.metric:
+        if recipe.supervision.used and not self.network.metric:
             raise ConfigError(
                 f'supervision.target = {recipe.supervision.target!r}: the network predicts '
                 'relative depth, which has no metres to compare; give supervision.target = none '
@@ -68,6 +69,7 @@ class Run:
         self.deployable = self._deployable()
         self.step, self.best, self.scores = 0, float('inf'), dict[str, float]()
         self.scored = 0  # the step of the scores
+        self.saw_truth = False
 
     @property
     def samples(self) -> int:
@@ -92,7 +94,7 @@ class Run:
                 for optimiser, values in zip(method.optimisers, optimisers, strict=True):
                     optimiser.load_state_dict(values)
             self.step, self.best, self.scores = saved['step'], saved['best'], saved['scores']
-            self.scored = saved['scored']
+            self.scored, self.saw_truth = saved['scored'], saved['step'] > 0
             extra = saved['extra']
         if self.fabric.is_global_zero:
             self.out.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from depth_kd_training.config import Optimisation
+from depth_kd_training.recipe import Optimisation
 
 
 def factor(optimisation: Optimisation, step: int, steps: int) -> float:

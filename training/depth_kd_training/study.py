@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin, Literal
 
 from depth_kd_ros import plugins
-from depth_kd_training.config import ConfigError, Positive, Strict
+from depth_kd_training.recipe import ConfigError, Positive, Strict
 from pydantic import BaseModel, Field, field_validator, model_validator, ValidationError
 
 SET, ROW = 'set:', 'row:'

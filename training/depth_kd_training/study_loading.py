@@ -7,7 +7,7 @@ from pathlib import Path
 import re
 
 from depth_kd_ros import plugins
-from depth_kd_training.config import ConfigError
+from depth_kd_training.recipe import ConfigError
 from depth_kd_training.scoring import UNITS
 from depth_kd_training.study import merge, parse, references, ROW, SET, Study, values_of
 import yaml

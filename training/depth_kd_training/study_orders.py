@@ -62,6 +62,8 @@ def _pair(
     better: str, worse: str,
 ) -> Found:  # fmt: skip
     """Judge one row against the next."""
+    common = rows[better].keys() & rows[worse].keys()  # seeds
+    rows = {row: {s: f for s, f in found.items() if s in common} for row, found in rows.items()}
     one, other = (spread(values(rows[row], metric)) for row in (better, worse))
     found: Found = dict.fromkeys(('difference', 'std', 'interval'))
     found = {'better': better, 'worse': worse, **found, 'verdict': NONE}
@@ -78,26 +80,38 @@ def _pair(
         low, high = (other, one) if larger else (one, other)
         reached = high['mean'] >= order.ratio * low['mean']
         return found | {'verdict': HOLDS if reached else FAILS}
-    way = sign(by, std, found['interval'])
-    if order.not_worse:
+    way = sign(metric, by, std, found['interval'])
+    known = std is not None or found['interval'] is not None
+    if order.not_worse and known:
         return found | {'verdict': FAILS if way < 0 else HOLDS}
     wanted = order.by or 0.0
     if order.at_least is not None:
         whole = gap(study, metric, rows)
-        if whole is None:  # none to close a share of
-            return found | {'verdict': FAILS}
+        if whole is None:  # none to close a share of, or not known yet
+            return found | {'verdict': FAILS if _ended(study, metric, rows) else NONE}
         wanted = max(wanted, order.at_least * whole)
     if way > 0:
         return found | {'verdict': HOLDS if by >= wanted else FAILS}
     return found | {'verdict': FAILS if way < 0 else OPEN}
 
 
-def sign(by: float, std: float | None, interval: Any) -> int:
-    """Give 1 where an advantage exceeds the noise, -1 where its opposite does, else 0."""
+def _ended(study: Study, metric: str, rows: dict[str, dict[int, Found]]) -> bool:
+    """Tell whether teacher and student of the gap have run."""
+    ends = (study.gap.student, study.gap.teacher) if study.gap else ()
+    return all(spread(values(rows[row], metric))['mean'] is not None for row in ends)
+
+
+def sign(metric: str, by: float, std: float | None, interval: Any) -> int:
+    """
+    Give 1 where an advantage exceeds the noise, -1 where its opposite does, else 0.
+
+    With one seed the frames that both rows have decide, in whose interval the smaller is better.
+    """
     if std is not None:
         return int(abs(by) > std) * (1 if by > 0 else -1)
-    certain = interval is not None and interval[1] * interval[2] > 0
-    return int(certain) * (1 if by > 0 else -1)
+    if interval is None or interval[1] * interval[2] <= 0:
+        return 0
+    return 1 if (interval[0] > 0) == (metric in LARGER_IS_BETTER) else -1
 
 
 def between(metric: str, one: dict[int, Found], other: dict[int, Found]) -> list[Any] | None:

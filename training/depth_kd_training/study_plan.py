@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 import hashlib
 import itertools
@@ -15,14 +15,15 @@ from typing import Any
 from depth_kd_ros import checkpoint, networks
 from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_ros.plugins import configure
-from depth_kd_training import data, learning
-from depth_kd_training.config import ConfigError, FREE, parse, Recipe, Source
+from depth_kd_training import data, distillation, learning
+from depth_kd_training.config import FREE, parse
 from depth_kd_training.opening import (
     architecture,
     named,
     open_augmentation,
     open_methods,
 )  # fmt: skip
+from depth_kd_training.recipe import ConfigError, Recipe, Source
 from depth_kd_training.run import BEST, LAST
 from depth_kd_training.study import references, replaced, ROW, Scored, SET, Study, values_of
 import torch
@@ -117,6 +118,8 @@ class Plan:
                 for parent in parents:
                     holder = holder[parent]
                 del holder[last]
+            with named(f'rows.{row}'):
+                known['resolved'] = _resolved(known)
             folder = self.out / 'runs' / digest(known)
             self.made[row, seed] = Job(
                 row, seed, parse(replaced(values, paths), f'rows.{row}'), folder,
@@ -195,3 +198,19 @@ def _teacher(plan: Plan, recipe: Recipe) -> DepthNetwork | None:
     with named('teacher.checkpoint'):
         metadata = checkpoint.read_metadata(checkpoint.resolve(recipe.teacher.checkpoint))
     return _shape(metadata.network, metadata.options)
+
+
+def _resolved(known: dict[str, Any]) -> list[Any]:
+    """Say what a recipe leaves to defaults and to files: other code or files, another run."""
+    network, teacher = known['network'], known['teacher'] or {}
+    preset, options = networks.presets().get(network['preset'], ('', {}))
+    methods = []
+    for place, method in enumerate(known['methods']):
+        with named(f'methods.{place}'):
+            name, kind = method['name'], 'distillation method'
+            module = distillation.find(name)
+            methods.append([name, asdict(configure(module, kind, name, method['options']))])
+    paths = network['checkpoint'], network['encoder_weights'], teacher.get('checkpoint')
+    files = [Path(path) for path in paths if path]
+    hashes = [hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()]
+    return [preset, {**options, **network['options']}, methods, hashes]

@@ -91,7 +91,9 @@ class Queue:
         except StoppedError:
             self.told(f'{job.name}: stopped and saved')
             return
-        except (RunError, OSError) as error:
+        except Exception as error:
+            known = isinstance(error, (RunError, OSError))
+            error = error if known else RunError(f'{job.name}: {error!r}')
             self.failures.append(str(error))
             self.lost.add(job.folder)
             self.told(f'failed: {error}')

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from depth_kd_training.config import ConfigError
+from depth_kd_training.recipe import ConfigError
 from depth_kd_training.study_plan import Job
 from depth_kd_training.study_runs import perform, POLL_S, RunError, Stop, StoppedError
 

@@ -15,11 +15,11 @@ import time
 
 from depth_kd_ros.checkpoint import CheckpointError
 from depth_kd_training import logs
-from depth_kd_training.config import Recipe
 from depth_kd_training.feed import Feed
 from depth_kd_training.interruption import Interruption
 from depth_kd_training.learning import check, learn, TrainingError
 from depth_kd_training.progress import Progress
+from depth_kd_training.recipe import Recipe
 from depth_kd_training.run import Run
 from depth_kd_training.validation import Validation
 from lightning_fabric import Fabric

@@ -33,6 +33,11 @@ def find(name: str) -> ModuleType:
     return plugins.find(__name__, 'distillation method', name, available())
 
 
+def needs_teacher(name: str) -> bool:
+    """Tell whether a method compares with a teacher; of an unknown one say so."""
+    return name not in available() or find(name).Method.needs_teacher
+
+
 def build(
     name: str, options: Mapping[str, Any], student: DepthNetwork, teacher: DepthNetwork | None
 ) -> Method:

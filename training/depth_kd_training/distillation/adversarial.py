@@ -48,8 +48,8 @@ class Method(base.Method):
 
     def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
         super().__init__()
-        if 'image' not in teacher.inputs:
-            raise ValueError('the teacher reads no image, and only images are generated here')
+        base.check_same_kind(student, teacher)
+        base.check_sees_images(student, teacher)
         self.config = config
         self.generator = Generator(config.noise, config.width)
         self.optimisers.append(torch.optim.Adam(self.generator.parameters(), config.rate))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_training.data.base import Batch
@@ -43,6 +43,7 @@ class Method(nn.Module):
     saves them. Neither is part of the student that is deployed.
     """
 
+    config: Any
     needs_teacher: ClassVar[bool] = True
     taps: tuple[tuple[str, str], ...] = ()
 
@@ -75,6 +76,26 @@ class Method(nn.Module):
         self, step: int, batch: Batch, student: DepthNetwork, teacher: DepthNetwork
     ) -> None:
         """Train what is trained beside the student, after optimiser step 1, 2, ... of it."""
+
+
+def check_same_kind(student: DepthNetwork, teacher: DepthNetwork) -> None:
+    """Raise ValueError unless the depths of two networks can be subtracted."""
+    kinds = [
+        f'{"metric" if network.metric else "relative"} {network.output}'
+        for network in (student, teacher)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f'the student predicts {kinds[0]}, the teacher {kinds[1]}: give networks of the same '
+            'kind, or a method that normalises depth, such as channel_wise'
+        )
+
+
+def check_sees_images(student: DepthNetwork, teacher: DepthNetwork) -> None:
+    """Raise ValueError unless both networks read the image, for methods that change it."""
+    for who, network in (('student', student), ('teacher', teacher)):
+        if 'image' not in network.inputs:
+            raise ValueError(f'the {who} reads no image, and only images are changed here')
 
 
 def tap_pairs(

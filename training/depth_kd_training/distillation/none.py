@@ -25,6 +25,7 @@ class Method(base.Method):
         self, config: Config, student: DepthNetwork, teacher: DepthNetwork | None
     ) -> None:
         super().__init__()
+        self.config = config
 
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         return ()

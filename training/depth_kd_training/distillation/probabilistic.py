@@ -87,6 +87,7 @@ def divergence(x_s: Tensor, x_t: Tensor) -> Tensor:
 
 def probabilities(x: Tensor) -> Tensor:
     """Give (cosine + 1) / 2 of all pairs of vectors (B, D), rows that sum up to 1, in float64."""
+    x = x.double()
     u = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON)
-    similarity = ((u @ u.mT).double() + 1) / 2
+    similarity = (u @ u.mT + 1) / 2
     return similarity / similarity.sum(1, keepdim=True)

@@ -35,8 +35,8 @@ class Method(base.Method):
 
     def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
         super().__init__()
-        if 'image' not in teacher.inputs:
-            raise ValueError('the teacher reads no image, and only images are noise here')
+        base.check_same_kind(student, teacher)
+        base.check_sees_images(student, teacher)
         self.config = config
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """
 The student predicts what the teacher predicts: mean absolute or squared difference of depth.
 
-Term w1 of Yoon et al., "LiDAR-camera fusion by local similarity", |D_t - D_s|_1, of all pixels.
+Eq. 9 of Jeong et al., Sensors 2022, the term with w1: |D_t - D_s|_1, of all pixels.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Method(base.Method):
 
     def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
         super().__init__()
+        base.check_same_kind(student, teacher)
         self.config = config
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:

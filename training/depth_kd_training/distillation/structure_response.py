@@ -50,15 +50,7 @@ class Method(base.Method):
 
     def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
         super().__init__()
-        kinds = [
-            f'{"metric" if network.metric else "relative"} {network.output}'
-            for network in (student, teacher)
-        ]
-        if kinds[0] != kinds[1]:
-            raise ValueError(
-                f'the student predicts {kinds[0]}, the teacher {kinds[1]}: give networks of the '
-                'same kind'
-            )
+        base.check_same_kind(student, teacher)
         if config.max_depth_m is not None and not teacher.metric:
             raise ValueError(
                 f'max_depth_m = {config.max_depth_m!r}: relative depth has no metres; leave it out'
