@@ -154,6 +154,36 @@ def test_one_seed_without_frames_decides_nothing():
     )
 
 
+def test_nothing_known_is_not_not_worse():
+    made = study({'rows': ['good', 'student'], 'not_worse': True})
+    known = scores(good=[9.0], student=[1.0])
+    assert judged(made, made.orders[0], known)['verdict'] == 'undecided'
+
+
+def test_frames_that_one_row_lacks_do_not_turn_the_verdict():
+    made = study(['good', 'student'])
+    known = scores(good=[1.1], student=[5.0])
+    for row, error in ('good', 1.1), ('student', 1.0):
+        frames = [{'frame': str(i), 'rmse': error} for i in range(40)]
+        known['unseen', 'all'][row][0]['per_frame'] = frames
+    known['unseen', 'all']['student'][0]['per_frame'] += [{'frame': 'hard', 'rmse': 160.0}]
+    assert judged(made, made.orders[0], known)['verdict'] == 'does not hold'
+
+
+def test_seeds_that_one_row_lacks_are_left_out():
+    made = study(['good', 'student'])
+    known = scores(good=[1.0, 1.1, 1.2], student=[1.05])
+    (pair,) = judged(made, made.orders[0], known)['pairs']
+    assert pair['difference'] == pytest.approx(0.05) and pair['std'] is None
+
+
+def test_a_gap_whose_ends_have_not_run_is_not_run():
+    made = study({'rows': ['good', 'student'], 'at_least': 0.5})
+    known = scores(good=[1.0, 1.1], student=[2.0, 2.1])
+    known['unseen', 'all']['teacher'] = {}
+    assert judged(made, made.orders[0], known)['verdict'] == 'not run'
+
+
 @pytest.fixture
 def found():
     made = study(['good', 'student'], ['good', 'absent'])
