@@ -40,7 +40,7 @@ def teacher(tmp_path_factory):
     return override
 
 
-@pytest.mark.parametrize('name', config.available())
+@pytest.mark.parametrize('name', config.RECIPES.available())
 def test_all_that_a_recipe_names_can_be_opened(teacher, name):
     recipe = config.load(name, teacher(config.load(name)))
     learning.check(recipe)
@@ -51,12 +51,12 @@ def test_all_that_a_recipe_names_can_be_opened(teacher, name):
     assert student.metric or recipe.supervision.target == 'none'
     methods = opening.open_methods(recipe, student, opening.open_teacher(recipe))
     assert list(methods) == [method.name for method in recipe.methods]
-    text = (config.RECIPES / f'{name}.yaml').read_text()
-    assert text.startswith('# ') and len(config.summary(name)) <= 97
+    text = (config.RECIPES.folder / f'{name}.yaml').read_text()
+    assert text.startswith('# ') and len(config.RECIPES.summary(name)) <= 97
 
 
 def test_every_method_has_a_recipe():
-    named = {m.name for name in config.available() for m in config.load(name).methods}
+    named = {m.name for name in config.RECIPES.available() for m in config.load(name).methods}
     assert named == set(distillation.available())
 
 
@@ -150,7 +150,7 @@ def test_data_free_is_set_as_published():
     assert ood.options == {'mixing': 'none', 'transformation': 'none'}
 
 
-@pytest.mark.parametrize('name', study_loading.available())
+@pytest.mark.parametrize('name', study_loading.STUDIES.available())
 def test_tiny_studies_are_small_and_full_ones_as_published(name, tmp_path):
     tiny, _ = study_loading.load(name, 'tiny')
     full, _ = study_loading.load(name, 'full')

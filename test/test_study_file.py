@@ -230,15 +230,15 @@ def test_files_that_are_no_studies_are_told(tmp_path, text, message):
 def test_studies_of_the_package_are_listed():
     code, text = run('--list')
     assert code == 0
-    for name in study_loading.available():
-        assert f'{name} {study_loading.summary(name)}' in text
+    for name in study_loading.STUDIES.available():
+        assert f'{name} {study_loading.STUDIES.summary(name)}' in text
 
 
 @pytest.mark.parametrize(
     'name',
     [
         pytest.param(name, marks=[] if name == 'auxiliary_data' else pytest.mark.full)
-        for name in study_loading.available()
+        for name in study_loading.STUDIES.available()
     ],
 )
 @pytest.mark.parametrize('preset', ['tiny', 'full'])

@@ -53,8 +53,8 @@ def test_help_has_examples_to_copy():
 def test_recipes_are_listed_and_load():
     code, text = run('train', '--list')
     assert code == 0 and 'lspkd_s8 The /8 student' in text
-    assert config.available()
-    for name in config.available():
+    assert config.RECIPES.available()
+    for name in config.RECIPES.available():
         assert config.load(name).licence, name
 
 

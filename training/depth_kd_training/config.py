@@ -9,44 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-import types
-from typing import Any, get_args, get_origin, Union
+from typing import Any
 
-from depth_kd_ros import plugins
+from depth_kd_training.bundled import Folder, validated
 from depth_kd_training.recipe import ConfigError, Recipe
-from pydantic import BaseModel, ValidationError
 import yaml
 
-RECIPES = Path(__file__).parent / 'recipes'
+RECIPES = Folder('recipe', Path(__file__).parent / 'recipes')
 FREE = ('data.workers', 'save_every_s')  # what a run may go on with otherwise than it began
-
-
-def available() -> list[str]:
-    """List the names of the recipes that come with the package."""
-    return sorted(path.stem for path in RECIPES.glob('*.yaml'))
-
-
-def summary(name: str) -> str:
-    """Give the first line of a recipe of the package, a comment that says what it trains."""
-    return (RECIPES / f'{name}.yaml').read_text().partition('\n')[0].lstrip('# ')
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by name or path, change it by `KEY=VALUE`s; raise ConfigError."""
-    path = RECIPES / f'{name_or_path}.yaml'
-    if str(name_or_path) not in available():
-        path = Path(name_or_path)
-    if not path.is_file():
-        raise ConfigError(
-            f'no recipe {plugins.unknown(str(name_or_path), available())} Give one of '
-            f'{", ".join(available()) or "(none bundled)"} or the path of a YAML file'
-        )
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{path}: not readable as YAML: {error}') from error
-    if not isinstance(values, dict):
-        raise ConfigError(f'{path}: {values!r}: keys and values expected')
+    values, path = RECIPES.read(name_or_path)
     for override in overrides:
         change(values, override)
     return parse(values, str(path))
@@ -82,10 +57,7 @@ def _place(holder: Any, word: str, override: str) -> Any:
 
 def parse(values: Mapping[str, Any], where: str) -> Recipe:
     """Check nested values and make a recipe; ConfigError names `where` and every wrong key."""
-    try:
-        return Recipe.model_validate(dict(values))
-    except ValidationError as error:
-        raise ConfigError('\n'.join(_told(where, fault) for fault in error.errors())) from error
+    return validated(Recipe, values, where)
 
 
 def differences(one: Recipe, other: Recipe) -> list[str]:
@@ -107,23 +79,3 @@ def _unequal(key: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from _unequal(f'{key}.{place}', *pair)
     elif a != b:
         yield key, a, b
-
-
-def _told(where: str, fault: Any) -> str:
-    """Put one of pydantic's faults into a sentence."""
-    parents, key = fault['loc'][:-1], '.'.join(map(str, fault['loc']))
-    if fault['type'] == 'extra_forbidden':
-        valid = ['.'.join(map(str, (*parents, field))) for field in _fields(Recipe, parents)]
-        return f'{where}: unknown key {plugins.unknown(key, valid)}'
-    return f'{where}: {key} = {fault["input"]!r}: {fault["msg"]}'
-
-
-def _fields(model: Any, parents: Sequence[Any]) -> Mapping[str, Any]:
-    """Find the fields of the model that lies under the keys `parents`."""
-    for key in parents:
-        if isinstance(key, str) and isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[key].annotation
-        while get_origin(model) in (tuple, Union, types.UnionType):
-            model = next(a for a in get_args(model) if a not in (type(None), Ellipsis))
-    known = isinstance(model, type) and issubclass(model, BaseModel)
-    return model.model_fields if known else {}

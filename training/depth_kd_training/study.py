@@ -10,12 +10,12 @@ replaces, and null takes a key away.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from depth_kd_ros import plugins
-from depth_kd_training.recipe import ConfigError, Positive, Strict
-from pydantic import BaseModel, Field, field_validator, model_validator, ValidationError
+from depth_kd_training.bundled import validated
+from depth_kd_training.recipe import Positive, Strict
+from pydantic import Field, field_validator, model_validator
 
 SET, ROW = 'set:', 'row:'
 Beams = Annotated[int, Field(ge=1)] | Literal['all']
@@ -158,30 +158,4 @@ def replaced(values: Any, names: Mapping[str, str]) -> Any:
 
 def parse(values: Values, where: str) -> Study:
     """Check nested values and make a study; ConfigError names `where` and every wrong key."""
-    try:
-        return Study.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError('\n'.join(_told(where, fault) for fault in error.errors())) from error
-
-
-def _told(where: str, fault: Any) -> str:
-    """Put one of pydantic's faults into a sentence."""
-    parents, key = fault['loc'][:-1], '.'.join(map(str, fault['loc']))
-    if fault['type'] == 'extra_forbidden':
-        valid = ['.'.join(map(str, (*parents, field))) for field in _fields(Study, parents)]
-        return f'{where}: unknown key {plugins.unknown(key, valid)}'
-    if fault['type'] == 'missing':
-        return f'{where}: {key} is missing'
-    return f'{where}: {key} = {fault["input"]!r}: {fault["msg"].removeprefix("Value error, ")}'
-
-
-def _fields(model: Any, parents: Sequence[Any]) -> Mapping[str, Any]:
-    """Find the fields of the model that lies under the keys `parents`."""
-    for key in parents:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[key].annotation
-        else:
-            model = get_args(model)[1 if get_origin(model) is dict else 0]
-        if type(None) in get_args(model):
-            model = get_args(model)[0]
-    return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
+    return validated(Study, values, where)

@@ -7,24 +7,14 @@ from pathlib import Path
 import re
 
 from depth_kd_ros import plugins
+from depth_kd_training.bundled import Folder
 from depth_kd_training.recipe import ConfigError
 from depth_kd_training.scoring import UNITS
 from depth_kd_training.study import merge, parse, references, ROW, SET, Study, values_of
-import yaml
 
-STUDIES = Path(__file__).parent / 'studies'
+STUDIES = Folder('study', Path(__file__).parent / 'studies')
 PRESETS = ('tiny', 'full')
 FILE_NAME = re.compile(r'[\w+.-]+')
-
-
-def available() -> list[str]:
-    """List the names of the studies that come with the package."""
-    return sorted(path.stem for path in STUDIES.glob('*.yaml'))
-
-
-def summary(name: str) -> str:
-    """Give the first line of a study of the package, a comment that says what it shows."""
-    return (STUDIES / f'{name}.yaml').read_text().partition('\n')[0].lstrip('# ')
 
 
 def load(name_or_path: str | Path, preset: str = '') -> tuple[Study, str]:
@@ -33,20 +23,7 @@ def load(name_or_path: str | Path, preset: str = '') -> tuple[Study, str]:
 
     Without a name it is `tiny`, or none where the study has no presets. Raises ConfigError.
     """
-    path = STUDIES / f'{name_or_path}.yaml'
-    if str(name_or_path) not in available():
-        path = Path(name_or_path)
-    if not path.is_file():
-        raise ConfigError(
-            f'no study {plugins.unknown(str(name_or_path), available())} Give one of '
-            f'{", ".join(available()) or "(none bundled)"} or the path of a YAML file'
-        )
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{path}: not readable as YAML: {error}') from error
-    if not isinstance(values, dict):
-        raise ConfigError(f'{path}: {values!r}: keys and values expected')
+    values, path = STUDIES.read(name_or_path)
     study, where = parse(values, str(path)), str(path)
     known = [name for name in PRESETS if name in study.presets]
     preset = preset or (known[0] if known else '')

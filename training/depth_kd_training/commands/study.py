@@ -80,8 +80,8 @@ def study(
     from depth_kd_training import study_loading
 
     if list_studies:
-        for name in study_loading.available():
-            typer.echo(f'{name:24} {study_loading.summary(name)}')
+        for name in study_loading.STUDIES.available():
+            typer.echo(f'{name:24} {study_loading.STUDIES.summary(name)}')
         return
     if not file:
         fail('give a STUDY: a name of --list, or a YAML file')

@@ -59,8 +59,8 @@ def train(
     from depth_kd_training import config
 
     if list_recipes:
-        for name in config.available():
-            typer.echo(f'{name:24} {config.summary(name)}')
+        for name in config.RECIPES.available():
+            typer.echo(f'{name:24} {config.RECIPES.summary(name)}')
         return
     if not recipe:
         fail('give a RECIPE: a name of --list, or a YAML file')

@@ -72,5 +72,5 @@ def difference(f_s: Tensor, f_t: Tensor, reduction: Reduction = 'code') -> Tenso
 
 def attention(feature: Tensor) -> Tensor:
     """Give the mean square over channels (B, C, h, w) as vectors (B, hw) of length 1, or 0."""
-    f = feature.to(torch.promote_types(feature.dtype, torch.float32))
+    f = base.widened(feature)
     return F.normalize(f.square().mean(1).flatten(1))

@@ -138,6 +138,11 @@ def paired(
     return found
 
 
+def widened(x: Tensor) -> Tensor:
+    """Give x in at least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def adapter(in_channels: int, channels: int) -> nn.Module:
     """Bring (B, in, h, w) to (B, channels, h, w): a 1x1 convolution where they differ, no bias."""
     if in_channels == channels:

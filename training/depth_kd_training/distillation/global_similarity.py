@@ -82,7 +82,7 @@ class Method(base.Method):
             features = [(student.features[s], teacher.features[t]) for s, t in self.taps]
         terms = {}
         with torch.autocast(student.depth.device.type, enabled=False):
-            pairs = [(widened(f_s), widened(f_t)) for f_s, f_t in features]
+            pairs = [(base.widened(f_s), base.widened(f_t)) for f_s, f_t in features]
             if config.spatial:
                 values = [spatial_difference(f_s, f_t, config.product) for f_s, f_t in pairs]
                 terms['spatial'] = config.spatial * torch.stack(values).sum()
@@ -157,8 +157,3 @@ def batch_difference(f_s: Tensor, f_t: Tensor) -> Tensor:
 def unit(x: Tensor, dim: int) -> Tensor:
     """Divide x by its norm along a dimension."""
     return x / (torch.linalg.vector_norm(x, dim=dim, keepdim=True) + EPSILON)
-
-
-def widened(x: Tensor) -> Tensor:
-    """Give x in at least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -71,7 +71,7 @@ class Method(base.Method):
         feature, similarity = [], []
         pairs = base.paired(self.taps, student, teacher)
         for (f_s, f_t), phi in zip(pairs, self.phi, strict=True):
-            feature.append(feature_difference(phi(widened(f_s)), f_t, reduction))
+            feature.append(feature_difference(phi(base.widened(f_s)), f_t, reduction))
             similarity.append(similarity_difference(f_s, f_t, reduction))
         return {
             'feature': torch.stack(feature).sum(),
@@ -81,7 +81,7 @@ class Method(base.Method):
 
 def feature_difference(f_s: Tensor, f_t: Tensor, reduction: Reduction = 'mean_square') -> Tensor:
     """Compare adapted features (B, C, h, w) of the student with the teacher's: eq. 6, left; ()."""
-    return distance(widened(f_s), widened(f_t), reduction)
+    return distance(base.widened(f_s), base.widened(f_t), reduction)
 
 
 def similarity_difference(
@@ -126,7 +126,7 @@ class _LocalSimilarity(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, feature: Tensor) -> Tensor:
-        f = widened(feature)
+        f = base.widened(feature)
         norm = torch.linalg.vector_norm(f, dim=1)  # (B, h, w)
         inverse = (norm >= SMALLEST) / norm.clamp(min=SMALLEST)
         similarity = f.new_zeros(len(f), len(SHIFTS), *norm.shape[1:])
@@ -140,7 +140,7 @@ class _LocalSimilarity(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Tensor:
         feature, inverse, similarity = ctx.saved_tensors
-        f = widened(feature)
+        f = base.widened(feature)
         along = torch.zeros_like(inverse)  # <u, G>
         gradient = torch.zeros_like(f)
         for j, (here, there) in enumerate(neighbours(*inverse.shape[1:])):
@@ -163,8 +163,3 @@ def neighbours(height: int, width: int) -> Iterator[tuple[Any, Any]]:
             (..., slice(height - down), slice(left, max(width - right, 0))),
             (..., slice(down, None), slice(right, max(width - left, 0))),
         )
-
-
-def widened(x: Tensor) -> Tensor:
-    """Give x in at least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

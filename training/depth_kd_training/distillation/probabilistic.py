@@ -68,7 +68,7 @@ class Method(base.Method):
 
 def vectors(feature: Tensor, vector: Vector) -> Tensor:
     """Turn features (B, C, h, w) into vectors (B, C) or (B, C * h * w)."""
-    f = feature.to(torch.promote_types(feature.dtype, torch.float32))
+    f = base.widened(feature)
     return f.mean((2, 3)) if vector == 'pooled' else f.flatten(1)
 
 
