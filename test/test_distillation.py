@@ -103,7 +103,7 @@ def supported(name: str, network: dict) -> dict | None:
 @pytest.mark.parametrize(
     'network',
     [
-        pytest.param(LSPKD, id='lspkd'), pytest.param(MONO, id='mff'),
+        pytest.param(LSPKD, id='lspkd'), pytest.param(MONO, id='mff', marks=pytest.mark.full),
         *(
             pytest.param({'preset': key, 'options': value}, id=key, marks=pytest.mark.full)
             for key, value in SIZES.items()

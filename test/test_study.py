@@ -222,6 +222,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(frames, tmp_path):
     assert job.cost()['seconds'] > spent['seconds']
 
 
+@pytest.mark.full
 def test_after_a_kill_the_next_start_waits_for_what_still_runs(frames, tmp_path):
     """Two processes that train in one folder would spoil it."""
     process, job, words = begin(frames, tmp_path, 40)
