@@ -37,8 +37,8 @@ help: ## list the targets
 demo: $(RUNTIME) $(if $(BAG),,$(STREET)/metadata.yaml) ## complete depth live over ROS, from BAG=path or a synthetic street; see out/demo
 	$(PY) -m depth_kd_ros.nodes.demo $(or $(BAG),$(STREET))
 
-test: $(DEV) ## run the tests (up to 20 minutes on two cores)
-	$(PY) -m pytest
+test: $(DEV) ## run the tests, two files at a time (up to 20 minutes on two cores)
+	$(PY) -m pytest -n 2 --dist loadfile
 
 test-full: $(DEV) ## run the tests, the long ones too
 	$(PY) -m pytest --full

@@ -94,5 +94,5 @@ def test_missing_truncated_and_foreign_files(tmp_path):
     with pytest.raises(state.StateError, match='not the state of a training run'):
         state.load(path)
     save_file({}, path, {state.KEY: '{"format_version": 9}'})
-    with pytest.raises(state.StateError, match=r'format_version 9, this package reads 1'):
+    with pytest.raises(state.StateError, match=r'format_version 9, this package reads \d'):
         state.load(path)
