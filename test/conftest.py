@@ -50,8 +50,6 @@ def pytest_configure(config: pytest.Config) -> None:
         ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
         ROS_DOMAIN_ID=str(domain),
     )
-    if os.environ.get('PYTEST_XDIST_WORKER'):  # its like has the other cores
-        os.environ.setdefault('OMP_NUM_THREADS', '1')
     if os.environ.get('ROS_DISTRO') == 'humble':
         os.environ['ROS_LOCALHOST_ONLY'] = '1'
 
