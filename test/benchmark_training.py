@@ -15,11 +15,11 @@ import tempfile
 import time
 
 from depth_kd_training import config
-from depth_kd_training.data.base import Batch
 from depth_kd_training.feed import Feed
 from depth_kd_training.learning import learn
 from depth_kd_training.opening import open_fabric
 from depth_kd_training.run import Run
+from depth_kd_training.samples import Batch
 import numpy as np
 import street_folder
 import torch

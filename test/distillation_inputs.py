@@ -7,7 +7,7 @@ import copy
 
 from depth_kd_ros import networks
 from depth_kd_training import distillation
-from depth_kd_training.data.base import Batch, Sample
+from depth_kd_training.samples import Batch, Sample
 from network_inputs import inputs
 import torch
 from torch.profiler import profile, ProfilerActivity

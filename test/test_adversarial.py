@@ -7,8 +7,8 @@ import copy
 from depth_kd_ros import networks
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
-from depth_kd_training.data.base import Batch, Sample
 from depth_kd_training.distillation.adversarial import discrepancy, untouched
+from depth_kd_training.samples import Batch, Sample
 import pytest
 import torch
 

@@ -8,8 +8,8 @@ import math
 from depth_kd_ros import networks
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
-from depth_kd_training.data.base import Batch, Sample
 from depth_kd_training.distillation import channel_wise
+from depth_kd_training.samples import Batch, Sample
 from network_inputs import inputs
 import numpy as np
 import pytest

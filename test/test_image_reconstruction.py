@@ -6,10 +6,11 @@ import cv2
 from depth_kd_ros import networks
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
-from depth_kd_training.data.base import Batch, Frame, Sample
+from depth_kd_training.data.base import Frame
 from depth_kd_training.data.loading import as_tensors
 from depth_kd_training.distillation import image_reconstruction
 from depth_kd_training.losses import reconstruction
+from depth_kd_training.samples import Batch, Sample
 from network_inputs import inputs
 import numpy as np
 import pytest

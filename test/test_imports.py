@@ -76,13 +76,13 @@ ROS = (
 )
 # A plug-in knows its own folder's base and these parts of depth_kd_training, nothing else of it.
 PLUG_INS = {
-    'data': ['data.parts', 'simulation'],
+    'data': ['data.parts', 'samples', 'simulation'],
     'distillation': [
         'bn_statistics',
-        'data.base',
         'dcgan',
         'losses',
         'point_net',
+        'samples',
         'transformation',
     ],
 }
@@ -352,6 +352,7 @@ def test_every_way_to_import_is_seen(tmp_path: Path, name: str, source: str, tar
         ('data/kitti', 'from ..distillation import base'),
         ('distillation/lspkd', 'from .attention import transfer'),
         ('distillation/lspkd', 'import depth_kd_training.config'),
+        ('distillation/lspkd', 'from depth_kd_training.data.base import Sample'),
         ('distillation/lspkd', 'from depth_kd_training.data import rosbag'),
         ('distillation/__init__', 'from depth_kd_training.train import train'),
     ],

@@ -7,9 +7,9 @@ import math
 from depth_kd_ros import networks
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
-from depth_kd_training.data.base import Batch, Sample
 from depth_kd_training.distillation import structure_response
 from depth_kd_training.losses import LOSSES
+from depth_kd_training.samples import Batch, Sample
 from network_inputs import inputs
 import pytest
 import torch

@@ -9,10 +9,11 @@ import re
 import signal
 import time
 
-from depth_kd_training.data.base import Batch, Dataset, Sample
+from depth_kd_training.data.base import Dataset
 from depth_kd_training.data.loading import as_tensors, Loader
 from depth_kd_training.opening import open_augmentation, open_sources
 from depth_kd_training.recipe import ConfigError, Data, Recipe, Source
+from depth_kd_training.samples import Batch, Sample
 import torch
 
 UNLABELLED_SEED = 1 << 32  # added to the seed: frames that both parts have come in another order

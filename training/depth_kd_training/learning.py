@@ -7,12 +7,12 @@ import math
 from typing import NamedTuple
 
 from depth_kd_ros.networks.base import Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import needs_teacher
 from depth_kd_training.distillation.base import View
 from depth_kd_training.losses import LOSSES, supervised
 from depth_kd_training.recipe import ConfigError, Recipe
 from depth_kd_training.run import Run
+from depth_kd_training.samples import Batch
 from lightning_fabric import Fabric
 import torch
 from torch import distributed, Tensor

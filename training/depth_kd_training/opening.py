@@ -122,10 +122,10 @@ def open_methods(
                 raise ValueError(f'{wanted.name!r} is there twice: give one, with all its taps')
             method = distillation.build(wanted.name, wanted.options, student, teacher)
             for key in ('mean', 'std'):
-                own, data = getattr(method.config, key, None), getattr(recipe.data, key)
-                if own not in (None, data):
+                own, given = getattr(method.config, key, None), getattr(recipe.data, key)
+                if own not in (None, given):
                     raise ValueError(
-                        f'{wanted.name!r}: {key} = {own}, but data.{key} = {data}: give both alike'
+                        f'{wanted.name!r}: {key} = {own}, data.{key} = {given}: give both alike'
                     )
             methods[wanted.name] = wanted.weight, method
     return methods

@@ -11,12 +11,7 @@ from depth_kd_training import schedule, state
 from depth_kd_training.averaging import Average
 from depth_kd_training.batch_norm import synchronise
 from depth_kd_training.config import differences, parse
-from depth_kd_training.opening import (
-    architecture,
-    open_methods,
-    open_network,
-    open_teacher,
-)  # fmt: skip
+from depth_kd_training.opening import architecture, open_methods, open_network, open_teacher
 from depth_kd_training.recipe import ConfigError, Recipe
 from lightning_fabric import Fabric
 import torch

@@ -17,12 +17,7 @@ from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_ros.plugins import configure
 from depth_kd_training import data, distillation, learning
 from depth_kd_training.config import FREE, parse
-from depth_kd_training.opening import (
-    architecture,
-    named,
-    open_augmentation,
-    open_methods,
-)  # fmt: skip
+from depth_kd_training.opening import architecture, named, open_augmentation, open_methods
 from depth_kd_training.recipe import ConfigError, Recipe, Source
 from depth_kd_training.run import BEST, LAST
 from depth_kd_training.study import references, replaced, ROW, Scored, SET, Study, values_of
@@ -111,7 +106,8 @@ class Plan:
             hashes |= {SET + name: SET + folder.name for name, folder in self.sets.items()}
             paths = {ROW + name: str(job.weights) for name, job in others.items()}
             paths |= self._folders()
-            known = parse(replaced(values, hashes), f'rows.{row}').model_dump(mode='json')
+            named_by_hash = parse(replaced(values, hashes), f'rows.{row}')
+            known = named_by_hash.model_dump(mode='json')
             for key in FREE:
                 *parents, last = key.split('.')
                 holder = known
@@ -119,7 +115,7 @@ class Plan:
                     holder = holder[parent]
                 del holder[last]
             with named(f'rows.{row}'):
-                known['resolved'] = _resolved(known)
+                known['resolved'] = _resolved(named_by_hash)
             folder = self.out / 'runs' / digest(known)
             self.made[row, seed] = Job(
                 row, seed, parse(replaced(values, paths), f'rows.{row}'), folder,
@@ -200,17 +196,16 @@ def _teacher(plan: Plan, recipe: Recipe) -> DepthNetwork | None:
     return _shape(metadata.network, metadata.options)
 
 
-def _resolved(known: dict[str, Any]) -> list[Any]:
+def _resolved(recipe: Recipe) -> list[Any]:
     """Say what a recipe leaves to defaults and to files: other code or files, another run."""
-    network, teacher = known['network'], known['teacher'] or {}
-    preset, options = networks.presets().get(network['preset'], ('', {}))
     methods = []
-    for place, method in enumerate(known['methods']):
+    for place, method in enumerate(recipe.methods):
         with named(f'methods.{place}'):
-            name, kind = method['name'], 'distillation method'
-            module = distillation.find(name)
-            methods.append([name, asdict(configure(module, kind, name, method['options']))])
-    paths = network['checkpoint'], network['encoder_weights'], teacher.get('checkpoint')
+            module, kind = distillation.find(method.name), 'distillation method'
+            config = configure(module, kind, method.name, method.options)
+            methods.append([method.name, asdict(config)])
+    network, teacher = recipe.network, recipe.teacher
+    paths = network.checkpoint, network.encoder_weights, teacher and teacher.checkpoint
     files = [Path(path) for path in paths if path]
     hashes = [hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()]
-    return [preset, {**options, **network['options']}, methods, hashes]
+    return [*architecture(network), methods, hashes]

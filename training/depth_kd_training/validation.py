@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_ros.networks.parts.alignment import align
 from depth_kd_training import metrics
-from depth_kd_training.data.base import Sample
 from depth_kd_training.data.loading import as_tensors
 from depth_kd_training.opening import open_sources
 from depth_kd_training.recipe import ConfigError, Recipe
+from depth_kd_training.samples import Sample
 from lightning_fabric import Fabric
 import numpy as np
 import torch

@@ -1,12 +1,11 @@
-"""What a data set gives: frames, and what the training loop gets: samples."""
+"""What a data set gives: frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
-from torch import Tensor
 
 
 class DatasetError(ValueError):
@@ -59,22 +58,3 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Frame: ...
-
-
-class Sample(NamedTuple):
-    """Hold what the loop needs of one frame; a batch is the same with B in front."""
-
-    image: Tensor  # (3, H, W) float32, (rgb / 255 - mean) / std
-    sparse_depth: Tensor  # (1, H, W) m, 0 = none
-    depth_gt: Tensor  # (1, H, W) m, 0 = none; all 0: unlabelled
-    semantic: Tensor  # (H, W) int64, -1 = unknown
-    instance: Tensor  # (H, W) int64, -1 = unknown
-    K: Tensor  # (3, 3) float32 px; all 0: unknown
-    index: Tensor  # type: ignore[assignment]  # () int64, of the frame; hides tuple.index
-
-
-class Batch(NamedTuple):
-    """Hold this process's part of a batch: `labelled` samples, then those without truth."""
-
-    samples: Sample
-    labelled: int

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from depth_kd_training.data.base import Dataset, Frame, Sample
+from depth_kd_training.data.base import Dataset, Frame
+from depth_kd_training.samples import Sample
 import numpy as np
 import torch
 from torch import Tensor

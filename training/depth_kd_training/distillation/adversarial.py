@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.dcgan import Generator
 from depth_kd_training.distillation import base
+from depth_kd_training.samples import Batch
 import torch
 from torch import nn, Tensor
 

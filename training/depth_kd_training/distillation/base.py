@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
+from depth_kd_training.samples import Batch
 import torch
 from torch import distributed, nn, Tensor
 

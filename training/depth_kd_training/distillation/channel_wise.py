@@ -13,8 +13,8 @@ import math
 from typing import get_args, Literal
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
+from depth_kd_training.samples import Batch
 from torch import Tensor
 import torch.nn.functional as F
 

@@ -19,9 +19,9 @@ from typing import Literal
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_training.bn_statistics import measured, norms
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
 from depth_kd_training.losses import LOSSES
+from depth_kd_training.samples import Batch
 from depth_kd_training.transformation import PRESETS, TransformationNetwork
 import torch
 from torch import Tensor

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import math
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
 from depth_kd_training.point_net import PointNet
+from depth_kd_training.samples import Batch
 import torch
 from torch import nn, Tensor
 import torch.nn.functional as F

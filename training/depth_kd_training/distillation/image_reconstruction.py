@@ -12,9 +12,9 @@ import math
 from typing import ClassVar
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
 from depth_kd_training.losses import reconstruction
+from depth_kd_training.samples import Batch
 from torch import Tensor
 
 FEATURE = 'reconstruction'  # of the student, (B, 1, H, W) in 0..255

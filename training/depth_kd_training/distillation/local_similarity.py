@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any, get_args, Literal
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
+from depth_kd_training.samples import Batch
 import torch
 from torch import nn, Tensor
 from torch.autograd.function import once_differentiable

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from depth_kd_ros.networks.base import DepthNetwork
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
+from depth_kd_training.samples import Batch
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import get_args, Literal
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
+from depth_kd_training.samples import Batch
 import torch
 from torch import Tensor
 

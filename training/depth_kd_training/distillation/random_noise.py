@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
 from depth_kd_training.losses import LOSSES
+from depth_kd_training.samples import Batch
 import torch
 from torch import Tensor
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import math
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
-from depth_kd_training.data.base import Batch
 from depth_kd_training.distillation import base
 from depth_kd_training.losses import LOSSES
+from depth_kd_training.samples import Batch
 from torch import Tensor
 
 

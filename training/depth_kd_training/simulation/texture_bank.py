@@ -85,6 +85,5 @@ def bank(seed: int = 0) -> Bank:
 def _starts(device: torch.device) -> Tensor:
     """Give how many texels of a drawing come before each level, (LEVELS,) int32."""
     sizes = [(SIDE >> level) ** 2 for level in range(LEVELS)]
-    return torch.tensor([sum(sizes[:level]) for level in range(LEVELS)], dtype=torch.int32).to(
-        device
-    )
+    starts = [sum(sizes[:level]) for level in range(LEVELS)]
+    return torch.tensor(starts, dtype=torch.int32, device=device)
