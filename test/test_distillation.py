@@ -228,7 +228,7 @@ ERRORS = [
     ({'methods': [{'name': 'response', 'weight': 0}]}, r'methods\.0\.weight = 0: Input'),
     ({'network': {'preset': 'depth_only'}, 'teacher': None, 'data': {'mean': [0, 0, 0]},
       'methods': [{'name': 'image_reconstruction'}]},
-     r"'image_reconstruction': mean = \(0\.485, .*, data\.mean = \(0\.0, .*: give both alike"),
+     r"'image_reconstruction': mean = \(0\.485, .*, but data\.mean = \(0\.0, .*: give both alike"),
     ({'methods': [{'name': 'random_noise'}], 'data': {'unlabelled': []}, 'supervision':
       {'losses': {}, 'target': 'none'}, 'teacher': None}, r"'random_noise' needs a teacher"),
     ({'methods': []}, r'data\.unlabelled: without a teacher nothing is learnt'),

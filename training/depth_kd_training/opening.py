@@ -125,7 +125,8 @@ def open_methods(
                 own, given = getattr(method.config, key, None), getattr(recipe.data, key)
                 if own not in (None, given):
                     raise ValueError(
-                        f'{wanted.name!r}: {key} = {own}, data.{key} = {given}: give both alike'
+                        f'{wanted.name!r}: {key} = {own}, but data.{key} = {given}: give both '
+                        'alike'
                     )
             methods[wanted.name] = wanted.weight, method
     return methods

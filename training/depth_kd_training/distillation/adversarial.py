@@ -63,8 +63,7 @@ class Method(base.Method):
     @torch.no_grad()
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         """Give the batch with generated images."""
-        samples = batch.samples._replace(image=self.generated(batch.samples.image))
-        return (base.View(batch._replace(samples=samples)),)
+        return (base.View(base.with_images(batch, self.generated(batch.samples.image))),)
 
     def after_step(
         self, step: int, batch: Batch, student: DepthNetwork, teacher: DepthNetwork

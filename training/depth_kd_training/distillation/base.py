@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_training.losses import LOSSES
 from depth_kd_training.samples import Batch
 import torch
 from torch import distributed, nn, Tensor
@@ -91,11 +92,31 @@ def check_same_kind(student: DepthNetwork, teacher: DepthNetwork) -> None:
         )
 
 
+def check_same_output(student: DepthNetwork, teacher: DepthNetwork) -> None:
+    """Raise ValueError unless both predict depth, or both inverse depth; scale may differ."""
+    if student.output != teacher.output:
+        raise ValueError(
+            f'the student predicts {student.output}, the teacher {teacher.output}: give '
+            'networks of the same output (relative ones have an option of this name)'
+        )
+
+
 def check_sees_images(student: DepthNetwork, teacher: DepthNetwork) -> None:
     """Raise ValueError unless both networks read the image, for methods that change it."""
     for who, network in (('student', student), ('teacher', teacher)):
         if 'image' not in network.inputs:
             raise ValueError(f'the {who} reads no image, and only images are changed here')
+
+
+def with_images(batch: Batch, image: Tensor) -> Batch:
+    """Give a batch with other images (B, 3, H, W); all else stays."""
+    return batch._replace(samples=batch.samples._replace(image=image))
+
+
+def everywhere(loss: str, student: Prediction, teacher: Prediction) -> Tensor:
+    """Compare depth by a supervised loss over all pixels, ()."""
+    target = teacher.depth.float()
+    return LOSSES[loss](student.depth.float(), target, torch.ones_like(target, dtype=torch.bool))
 
 
 def tap_pairs(

@@ -55,11 +55,7 @@ class Method(base.Method):
 
     def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
         super().__init__()
-        if student.output != teacher.output:
-            raise ValueError(
-                f'the student predicts {student.output}, the teacher {teacher.output}: give '
-                'networks of the same output (relative ones have an option of this name)'
-            )
+        base.check_same_output(student, teacher)
         self.config = config
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:

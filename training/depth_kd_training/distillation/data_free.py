@@ -88,9 +88,7 @@ class Method(base.Method):
             )
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        depth, target = student.depth.float(), teacher.depth.float()
-        everywhere = torch.ones_like(target, dtype=torch.bool)
-        return {'depth': LOSSES[self.config.loss](depth, target, everywhere)}
+        return {'depth': base.everywhere(self.config.loss, student, teacher)}
 
     def adapters(self) -> list[torch.nn.Parameter]:
         return []
@@ -133,9 +131,9 @@ def seen(
     told: dict[str, Tensor] | None = None,
 ) -> base.View:  # fmt: skip
     """Show a batch with other images; all else stays, and nothing carries a gradient."""
-    samples = batch.samples._replace(image=image.detach().type_as(batch.samples.image))
+    image = image.detach().type_as(batch.samples.image)
     values = {key: value.detach() for key, value in (told or {}).items()}
-    return base.View(batch._replace(samples=samples), teacher, values)
+    return base.View(base.with_images(batch, image), teacher, values)
 
 
 def kept_half(labels: Tensor, kind: str = 'classes') -> Tensor:

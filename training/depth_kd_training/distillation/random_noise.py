@@ -40,11 +40,8 @@ class Method(base.Method):
         self.config = config
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        depth, target = student.depth.float(), teacher.depth.float()
-        everywhere = torch.ones_like(target, dtype=torch.bool)
-        return {'depth': LOSSES[self.config.loss](depth, target, everywhere)}
+        return {'depth': base.everywhere(self.config.loss, student, teacher)}
 
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         """Give the batch with noise for images."""
-        samples = batch.samples._replace(image=torch.randn_like(batch.samples.image))
-        return (base.View(batch._replace(samples=samples)),)
+        return (base.View(base.with_images(batch, torch.randn_like(batch.samples.image))),)
