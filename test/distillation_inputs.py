@@ -12,6 +12,8 @@ from network_inputs import inputs
 import torch
 from torch.profiler import profile, ProfilerActivity
 
+# These methods change images, so their networks read some:
+IMAGES = ('adversarial', 'data_free', 'perturbation', 'random_noise')
 SIZE = (64, 96)
 
 
@@ -21,19 +23,35 @@ def preset(name, seed=0):
     return networks.build(*networks.presets()[name])
 
 
-def predictions(student, teacher, size=SIZE, batch=2):
-    """Predict one random batch as the training loop does; give both predictions and the batch."""
+def pair(student='lspkd_s8', teacher='lspkd_s4'):
+    """Build two presets with random weights; the teacher is frozen."""
+    return preset(student), preset(teacher, 1).eval().requires_grad_(False)
+
+
+def make_batch(size=SIZE, count=2):
+    """Make a random batch without labels."""
     torch.manual_seed(1)
-    image, sparse_depth = inputs(*size, batch)
-    labels = torch.full((batch, *size), -1)
+    image, sparse_depth = inputs(*size, count)
+    labels = torch.full((count, *size), -1)
     sample = Sample(
-        image, sparse_depth, sparse_depth, labels, labels, torch.zeros(batch, 3, 3),
-        torch.arange(batch),
+        image, sparse_depth, sparse_depth, labels, labels, torch.eye(3).expand(count, 3, 3),
+        torch.arange(count),
     )  # fmt: skip
+    return Batch(sample, count)
+
+
+def predict(network, batch, features=False):
+    """Predict a batch."""
+    return network(batch.samples.image, batch.samples.sparse_depth, features=features)
+
+
+def predictions(student, teacher, size=SIZE, count=2):
+    """Predict one random batch as the training loop does; give both predictions and the batch."""
+    batch = make_batch(size, count)
     teacher.eval().requires_grad_(False)
     with torch.no_grad():
-        of_teacher = teacher(image, sparse_depth)
-    return student.train()(image, sparse_depth), of_teacher, Batch(sample, batch)
+        of_teacher = predict(teacher, batch, features=True)
+    return predict(student.train(), batch, features=True), of_teacher, batch
 
 
 def assert_teaches(name, student, teacher, options, terms):

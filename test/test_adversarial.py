@@ -4,42 +4,15 @@ from __future__ import annotations
 
 import copy
 
-from depth_kd_ros import networks
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
 from depth_kd_training.distillation.adversarial import discrepancy, untouched
-from depth_kd_training.samples import Batch, Sample
+from distillation_inputs import make_batch, pair, predict
 import pytest
 import torch
 
 TINY = {'noise': 16, 'width': 4}
 PAIRS = [('lspkd_s8', 'lspkd_s4'), ('mff_mobilenet_v2', 'fcrn_resnet18')]
-
-
-def pair(student='lspkd_s8', teacher='lspkd_s4'):
-    torch.manual_seed(0)
-    student, teacher = (
-        networks.build(*networks.presets()[preset]) for preset in (student, teacher)
-    )
-    return student, teacher.eval().requires_grad_(False)
-
-
-def make_batch(size=(64, 96), count=2):
-    torch.manual_seed(1)
-    shape = (count, 1, *size)
-    measured = 20 * torch.rand(shape) * (torch.rand(shape) < 0.1)
-    unknown = torch.full((count, *size), -1)
-    return Batch(
-        Sample(
-            torch.randn(count, 3, *size), measured, 1 + 20 * torch.rand(shape), unknown, unknown,
-            torch.eye(3).expand(count, 3, 3), torch.arange(count),
-        ),
-        count,
-    )  # fmt: skip
-
-
-def predict(network, batch):
-    return network(batch.samples.image, batch.samples.sparse_depth, features=False)
 
 
 def copied(module):

@@ -6,11 +6,12 @@ import copy
 from dataclasses import replace
 import math
 
-from depth_kd_ros import networks
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
 from depth_kd_training.distillation.data_free import kept_half, mixed
-from depth_kd_training.samples import Batch, Sample
+from depth_kd_training.samples import Batch
+import distillation_inputs
+from distillation_inputs import pair, predict
 import pytest
 import torch
 from torch import nn
@@ -20,33 +21,14 @@ MONO = ('mff_mobilenet_v2', 'fcrn_resnet18')
 PAIRS = [('lspkd_s8', 'lspkd_s4'), MONO, ('lspkd_s8', 'two_stage')]
 
 
-def build(preset):
-    return networks.build(*networks.presets()[preset])
-
-
-def pair(student='lspkd_s8', teacher='lspkd_s4'):
-    torch.manual_seed(0)
-    return build(student), build(teacher).eval().requires_grad_(False)
-
-
 def make_batch(size=(64, 96), count=2):
-    torch.manual_seed(1)
-    shape = (count, 1, *size)
+    """Add labels: three classes in each image."""
+    batch = distillation_inputs.make_batch(size, count)
     semantic = torch.zeros(count, *size, dtype=torch.long)
     semantic[:, : size[0] // 2] = 3
     semantic[:, :, : size[1] // 3] = 7
-    measured = 20 * torch.rand(shape) * (torch.rand(shape) < 0.1)
-    return Batch(
-        Sample(
-            torch.randn(count, 3, *size), measured, 1 + 20 * torch.rand(shape), semantic,
-            semantic + 5, torch.eye(3).expand(count, 3, 3), torch.arange(count),
-        ),
-        count,
-    )  # fmt: skip
-
-
-def predict(network, view):
-    return network(view.samples.image, view.samples.sparse_depth, features=False)
+    samples = batch.samples._replace(semantic=semantic, instance=semantic + 5)
+    return batch._replace(samples=samples)
 
 
 def changes(before, module):

@@ -18,16 +18,19 @@ from depth_kd_training.opening import open_fabric
 from depth_kd_training.recipe import ConfigError
 from depth_kd_training.run import Run
 from depth_kd_training.train import train
+from distillation_inputs import IMAGES
 import pytest
 import random_checkpoint
 import street_folder
 import torch
 import yaml
 
-IMAGES = ('adversarial', 'data_free', 'random_noise')  # change images, so they need some
 METHODS = distillation.available()
-RANDOM = ('adversarial', 'data_free', 'geometric', 'random_noise')  # draw their own numbers
-OPTIONS = {'data_free': {'transformation': 'small'}, 'geometric': {'points': 64}}
+RANDOM = (*IMAGES, 'geometric')  # draw their own numbers
+OPTIONS = {
+    'data_free': {'transformation': 'small'}, 'geometric': {'points': 64},
+    'perturbation': {'steps': 2},
+}  # fmt: skip
 SMALL = {'width': 1 / 8, 'blocks': [1, 1, 1, 1]}
 LSPKD = {'preset': 'lspkd_s8', 'options': {'width': 1 / 16, 'blocks': [1, 1, 1, 1]}}
 MONO = {'preset': 'mff_mobilenet_v2'}

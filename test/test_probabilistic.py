@@ -134,7 +134,7 @@ def test_autocast_does_not_round_the_products():
 def test_rejects_a_batch_of_one_image():
     student, teacher = preset('lspkd_s8'), preset('lspkd_s8', 1)
     with pytest.raises(ValueError, match='a batch of 1 has no probabilities: give batches of 2'):
-        Method(Config(), student, teacher)(*predictions(student.eval(), teacher, batch=1))
+        Method(Config(), student, teacher)(*predictions(student.eval(), teacher, count=1))
 
 
 def test_rejects_an_unknown_vector():

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 import math
 
-from depth_kd_ros import networks
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
-from depth_kd_training.samples import Batch, Sample
+from distillation_inputs import make_batch, pair, predict
 import pytest
 import torch
-
-
-def pair(student='lspkd_s8', teacher='lspkd_s4'):
-    torch.manual_seed(0)
-    student, teacher = (
-        networks.build(*networks.presets()[preset]) for preset in (student, teacher)
-    )
-    return student, teacher.eval().requires_grad_(False)
-
-
-def make_batch(size=(64, 96), count=2):
-    torch.manual_seed(1)
-    depth, unknown = 20 * torch.rand(count, 1, *size), torch.full((count, *size), -1)
-    image, cameras = torch.zeros(count, 3, *size), torch.eye(3).expand(count, 3, 3)
-    return Batch(
-        Sample(image, depth, depth, unknown, unknown, cameras, torch.arange(count)), count
-    )
 
 
 @pytest.mark.parametrize(
@@ -44,10 +26,7 @@ def test_the_student_learns_from_noise(student, teacher):
     assert mean.abs().max() < 0.1
     assert (variance - 1).abs().max() < 0.1
     assert not torch.equal(method.views(batch, teacher)[0].batch.samples.image, image)
-    predictions = (
-        n(image, batch.samples.sparse_depth, features=False) for n in (student, teacher)
-    )
-    terms = method(*predictions, view.batch)
+    terms = method(predict(student, view.batch), predict(teacher, view.batch), view.batch)
     assert list(terms) == ['depth']
     terms['depth'].backward()
     assert terms['depth'].isfinite()

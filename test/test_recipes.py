@@ -123,6 +123,7 @@ def test_lu(name, preset, losses):
         ('data_free', 'mff_mobilenet_v2', SCENENET, 0.5, None),
         ('out_of_distribution', 'mff_mobilenet_v2', SCENENET, 0.5, None),
         ('random_noise', 'mff_mobilenet_v2', SCENENET, 0.5, None),
+        ('perturbation', 'mff_mobilenet_v2', SCENENET, 0.5, None),
         ('adversarial', 'mff_mobilenet_v2', SCENENET, 0.5, None),
     ],
 )
