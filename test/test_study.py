@@ -102,7 +102,7 @@ def test_names_stand_for_folders_and_weights(ran):
 
 def test_the_table_holds_what_the_evaluations_say(ran):
     _, plan, text = ran
-    table = json.loads((plan.out / 'study.json').read_text())
+    table = json.loads((plan.out / 'two.json').read_text())
     assert [t['beams'] for t in table['tables']] == ['all', 8]
     for place, found in enumerate(table['tables']):
         for line in found['rows']:
@@ -120,8 +120,8 @@ def test_the_table_holds_what_the_evaluations_say(ran):
     assert 100 < cost['student']['memory_mb'] < 4000 and cost['student']['seconds'] > 0.5
     mean = table['tables'][0]['rows'][0]['metrics']['rmse']['mean']
     assert f'distilled 2 of 2 {mean:.3f} ± ' in text
-    assert f'| distilled | 2 of 2 | {mean:.3f} ± ' in (plan.out / 'study.md').read_text()
-    page = (plan.out / 'study.html').read_text()
+    assert f'| distilled | 2 of 2 | {mean:.3f} ± ' in (plan.out / 'two.md').read_text()
+    page = (plan.out / 'two.html').read_text()
     assert '<h2>Two rows</h2>' in page and '<h2>Training</h2>' in page and f'{mean:.3f} ±' in page
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 from depth_kd_training import study_page
+from depth_kd_training.report import report
 from depth_kd_training.scoring import UNITS
 from depth_kd_training.study import parse
 from depth_kd_training.study_orders import judged
@@ -251,11 +252,16 @@ def test_sections_of_a_report(found):
 
 def test_files_come_back_and_strange_ones_are_told(found, tmp_path):
     study_page.write(found, tmp_path / 'study_tiny', tmp_path)
-    assert study_page.read(tmp_path / 'study_tiny.json')['title'] == 'A <study>'
     page = (tmp_path / 'study_tiny.html').read_text()
     assert '<h1>A &lt;study&gt;</h1>' in page and 'Training' not in page
+    one = report([tmp_path / 'study_tiny.json'])
+    assert '<h2>A &lt;study&gt;</h2>' in one and '1.200 ± 0.100' in one
+    study_page.write(found, tmp_path / 'study_full', tmp_path)
+    both = report([tmp_path / 'study_tiny.json', tmp_path / 'study_full.json'])
+    assert both.count('1.200 ± 0.100') == 2 * one.count('1.200 ± 0.100')
+    assert 'A &lt;study&gt;: study_full' in both and 'Cost: study_tiny' in both
     with pytest.raises(ValueError, match=r'study_tiny.md: not readable as JSON'):
-        study_page.read(tmp_path / 'study_tiny.md')
+        report([tmp_path / 'study_tiny.md'])
     (tmp_path / 'x.json').write_text('{}')
-    with pytest.raises(ValueError, match=r'x.json: not written by `depth_kd_training study`'):
-        study_page.read(tmp_path / 'x.json')
+    with pytest.raises(ValueError, match=r'x.json: not written .*evaluate --out` or .*g study` '):
+        report([tmp_path / 'x.json'])

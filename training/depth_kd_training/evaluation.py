@@ -37,12 +37,13 @@ from depth_kd_ros import files
 from depth_kd_ros.checkpoint import read_metadata, resolve
 from depth_kd_ros.completer import DepthCompleter, NetworkModel
 from depth_kd_ros.metadata import package_version
-from depth_kd_training import scoring
+from depth_kd_training import documents, scoring
 from depth_kd_training.evaluate import Plan
 import numpy as np
 import torch
 
 FORMAT = 'depth_kd_training.evaluation 1'
+WRITTEN_BY = {FORMAT: 'evaluate --out'}
 
 
 def document(
@@ -99,13 +100,4 @@ def write(path: Path, evaluation: dict[str, Any]) -> None:
 
 def read(path: Path) -> dict[str, Any]:
     """Read the JSON; ValueError where it is none of ours."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f'{path}: not readable as JSON: {error}') from None
-    if not isinstance(found, dict) or found.get('format') != FORMAT:
-        raise ValueError(
-            f'{path}: not written by `depth_kd_training evaluate --out` of this version '
-            f'({FORMAT!r} expected)'
-        )
-    return found
+    return documents.read(path, WRITTEN_BY)

@@ -12,9 +12,9 @@ from depth_kd_ros import files
 from depth_kd_ros.metadata import package_version
 from depth_kd_training import page, runs, tables
 from depth_kd_training.charts import chart, legend, Line
-from depth_kd_training.report import training
+from depth_kd_training.curves import training
 from depth_kd_training.sections import said
-from depth_kd_training.study_table import FORMAT, Found
+from depth_kd_training.study_table import Found
 from rich.console import Console
 
 METHOD = (
@@ -27,17 +27,6 @@ COST = (
     'GFLOPs: of one prediction at the size named. Memory: the peak of the training process, on a '
     'GPU the peak in use there. Time: of training, per run.'
 )
-
-
-def read(path: Path) -> Found:
-    """Read the JSON of a table; ValueError where it is none of ours."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f'{path}: not readable as JSON: {error}') from None
-    if not isinstance(found, dict) or found.get('format') != FORMAT:
-        raise ValueError(f'{path}: not written by `depth_kd_training study` ({FORMAT!r} expected)')
-    return found
 
 
 def scores(found: Found, table: Found) -> tables.Lines:
@@ -174,17 +163,19 @@ def write(found: Found, stem: Path, out: Path) -> None:
     files.replace(stem.with_suffix('.html'), text.encode())
 
 
-def sections(found: Found) -> dict[str, str]:
-    """Make the sections of a report, by heading."""
+def sections(found: Found, name: str = '') -> dict[str, str]:
+    """Make the sections of a report by heading, named where there are several."""
     note = f'<p>Paper: {escape(found["paper_note"])}</p>' if found['paper_note'] else ''
     preset = f'<p>Preset {escape(found["preset"])}.</p>' if found['preset'] else ''
     made = {caption: _html(caption, lines) for caption, lines in parts(found)}
     cost = made.pop('cost')
-    heading = found['title'] or 'Study'
+    heading, cost_of = found['title'] or 'Study', 'Cost'
+    if name:
+        heading, cost_of = f'{heading}: {name}', f'Cost: {name}'
     return {
         heading: f'{preset}<p class="soft">{METHOD}</p>{"".join(made.values())}{note}'
         + charts(found),
-        'Cost': f'<p class="soft">{COST}</p>{cost}',
+        cost_of: f'<p class="soft">{COST}</p>{cost}',
     }
 
 

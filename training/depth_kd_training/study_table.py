@@ -30,6 +30,7 @@ from depth_kd_training.study import Study
 from depth_kd_training.study_plan import Job, Plan
 
 FORMAT = 'depth_kd_training.study 1'
+WRITTEN_BY = {FORMAT: 'study'}
 Found = dict[str, Any]
 Scores = dict[tuple[str, Any], dict[str, dict[int, Found]]]
 """Rows of evaluations by (set, beams), row and seed."""

@@ -21,9 +21,9 @@ HELP = """
 Run a table of recipes x seeds, and put it beside the paper's.
 
 OUT gets `sets/` (simulated frames), `runs/` (a folder for each run, known by its recipe) and the
-table as `study_PRESET.md`, `.json` and `.html`: means and standard deviations over seeds, the gap
-closed, what is claimed and whether it holds, the cost. What is finished is never run again; after
-Ctrl-C, or a kill, the same command goes on.
+table as `STUDY_PRESET.md`, `.json` and `.html`: means and standard deviations over seeds, the gap
+closed, what is claimed and whether it holds, the cost. What is finished is never run again, in no
+study of this OUT; after Ctrl-C, or a kill, the same command goes on.
 
 Examples:
 
@@ -57,9 +57,9 @@ def study(
     ] = '',
     seeds: Annotated[str, typer.Option(help="As in 0,1; else the study's.")] = '',
     out: Annotated[
-        Path | None,
-        typer.Option(help='Folder of sets, runs and table.', show_default='runs/STUDY'),
-    ] = None,
+        Path,
+        typer.Option(help='Folder of sets, runs and tables, for all studies.'),
+    ] = Path('runs/studies'),
     workers: Annotated[
         int | None,
         typer.Option(min=1, help='Runs at a time.', show_default='one per device'),
@@ -92,13 +92,13 @@ def study(
         numbers = list(dict.fromkeys(numbers))
         from depth_kd_training import study_plan
 
-        plan = study_plan.Plan(chosen, out or Path('runs') / Path(file).stem)
+        plan = study_plan.Plan(chosen, out)
         study_plan.check(plan, file)
         stopped, failures = 0, list[str]()
         if not table:
             jobs = plan.jobs(wanted, numbers)
             stopped, failures = _run(plan, jobs, devices.split(','), workers, ray)
-        _tell(plan, numbers, preset)
+        _tell(plan, numbers, Path(file).stem, preset)
     except (ValueError, OSError) as error:
         fail(str(error))
     for failure in failures:
@@ -182,7 +182,7 @@ def _score(job: Job) -> str:
     return f', RMSE {tables.number(metrics["rmse"])} m on {name}'
 
 
-def _tell(plan: Plan, seeds: list[int], preset: str) -> None:
+def _tell(plan: Plan, seeds: list[int], name: str, preset: str) -> None:
     """Print the table, and write it where there is a folder."""
     from depth_kd_training import study_page, study_table
     from rich.console import Console
@@ -193,6 +193,6 @@ def _tell(plan: Plan, seeds: list[int], preset: str) -> None:
         console = Console(width=WIDE)
     study_page.show(found, console)
     if plan.out.is_dir():
-        stem = plan.out / '_'.join(filter(None, ['study', preset]))
+        stem = plan.out / '_'.join(filter(None, [name, preset]))
         study_page.write(found, stem, plan.out)
         typer.echo(f'written: {stem}.md, .json and .html')
