@@ -47,7 +47,7 @@ def test_all_that_a_recipe_names_can_be_opened(teacher, name):
     opening.open_augmentation(recipe.data)
     for source in (*recipe.data.labelled, *recipe.data.unlabelled, *recipe.data.validation):
         configure(data.find(source.dataset), 'dataset', source.dataset, source.options)
-    student = opening.open_network(recipe.network)
+    student = opening.open_network(recipe)
     assert student.metric or recipe.supervision.target == 'none'
     methods = opening.open_methods(recipe, student, opening.open_teacher(recipe))
     assert list(methods) == [method.name for method in recipe.methods]
@@ -214,3 +214,6 @@ def test_tables_of_one_paper_share_runs(tmp_path, preset):
     for row in ('teacher', 'noise', 'ood'):
         assert folder('data_free_sources', row) == folder('data_free', row)
     assert folder('data_free_pairs', 'mobilenet_v2_ours') == folder('data_free', 'ours')
+    for row in ('teacher', 'student'):
+        if preset == 'tiny' or row == 'teacher':
+            assert folder('data_free_completion', row) == folder('lspkd', row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from depth_kd_ros import checkpoint
+from depth_kd_ros import checkpoint, networks
 from depth_kd_ros.folders import read_depth, read_rgb
 from depth_kd_training import config, data, state
 from depth_kd_training.augment import Augmentation
@@ -44,7 +44,7 @@ def test_a_loop_written_by_hand_learns_the_same(frames, tmp_path):
     found = run(recipe, tmp_path)
 
     torch.manual_seed(0)
-    network = open_network(config.parse(recipe, 'test').network)
+    network = open_network(config.parse(recipe, 'test'))
     network.to(memory_format=torch.channels_last)
     average = {name: value.clone() for name, value in network.named_parameters()}
     optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.1)
@@ -223,7 +223,57 @@ def test_weights_of_a_network_with_other_options_are_refused(frames, tmp_path):
     run(recipe | {'network': begun}, tmp_path / 'second')
     other = begun | {'options': begun['options'] | {'output': 'log'}}
     with pytest.raises(ConfigError, match=r'network: .*last.safetensors holds another network'):
-        open_network(config.parse(recipe | {'network': other}, 'test').network)
+        open_network(config.parse(recipe | {'network': other}, 'test'))
+
+
+TWO_STAGE = {
+    'preset': 'two_stage',
+    'options': {'relative': 'relative_topformer_tiny', 'width': 1 / 16, 'blocks': [1, 1, 1, 1]},
+}
+NORMALISED = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def save_relative(path, normalisation=NORMALISED, **options):
+    """Save a relative network of random weights."""
+    torch.manual_seed(5)
+    name, preset = networks.presets()['relative_topformer_tiny']
+    network = networks.build(name, {**preset, **options})
+    checkpoint.save(path, network, normalisation=normalisation, depth_range_m=(0.5, 80.0))
+    return network.state_dict()
+
+
+def test_a_network_within_begins_with_its_weights_and_keeps_them(frames, tmp_path):
+    path = tmp_path / 'relative.safetensors'
+    given = save_relative(path)
+    network = TWO_STAGE | {'parts': {'relative': str(path)}, 'frozen': ['relative']}
+    recipe = street_folder.recipe(frames, network=network, steps=2)
+    begun = open_network(config.parse(recipe, 'test')).state_dict()
+    trained = run(recipe, tmp_path / 'run')['network']
+    for key, value in given.items():
+        assert torch.equal(begun[f'relative.{key}'], value), key
+        assert torch.equal(trained[f'relative.{key}'], value), key  # batch statistics, too
+    rest = [key for key in begun if not key.startswith('relative.')]
+    assert not any(torch.equal(begun[key], trained[key]) for key in rest if 'weight' in key)
+
+
+@pytest.mark.parametrize(
+    ('saved', 'network', 'text'),
+    [
+        ({'output': 'depth'}, {}, r'network: .*r.safetensors holds another network'),
+        ({'normalisation': ((0.0,) * 3, (1.0,) * 3)}, {}, 'give data.mean and data.std these'),
+        (
+            {},
+            {'frozen': ['relatif']},
+            "frozen: two_stage has no network 'relatif' in it; it has ",
+        ),
+        ({}, street_folder.TINY, "parts: lspkd_s8 has no network 'relative' in it; .* none"),
+    ],
+)
+def test_networks_within_that_do_not_fit_are_told(frames, tmp_path, saved, network, text):
+    save_relative(tmp_path / 'r.safetensors', **saved)
+    chosen = TWO_STAGE | {'parts': {'relative': str(tmp_path / 'r.safetensors')}} | network
+    with pytest.raises(ConfigError, match=text):
+        open_network(config.parse(street_folder.recipe(frames, network=chosen), 'test'))
 
 
 def test_the_scores_of_a_checkpoint_are_those_of_its_weights(frames, tmp_path):

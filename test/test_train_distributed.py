@@ -86,7 +86,7 @@ def test_two_processes_equal_one(recipe, alone, tmp_path, launcher):
             scale = max(1.0, float(tensor.abs().max()))  # of running variances
             assert (tensor - two[name]).abs().max() <= 1e-5 * scale, name
     torch.manual_seed(0)
-    begun = open_network(config.load(recipe).network).dec0.weight
+    begun = open_network(config.load(recipe)).dec0.weight
     assert (saved[1]['network']['dec0.weight'] - begun).abs().max() > 1e-4
     for one, two in zip(rows(alone / 'log.csv'), rows(tmp_path / 'two/log.csv'), strict=True):
         assert two[:-2] == pytest.approx(one[:-2], rel=1e-4)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from depth_kd_ros import checkpoint, networks
-from depth_kd_ros.networks import lspkd, relative, two_stage
+from depth_kd_ros import networks
+from depth_kd_ros.networks import relative, two_stage
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_ros.networks.parts.alignment import align, Way
 from network_inputs import inputs, on_meta, parameters
@@ -101,27 +101,3 @@ def test_the_relative_network_learns_from_the_depth(network):
     network(image, sparse).depth.square().mean().backward()
     first = network.relative.decoder.ftb.conv1.weight.grad
     assert first.isfinite().all() and first.any()
-
-
-def test_trained_relative_network_is_taken_over(network, tmp_path):
-    trained = relative.Network(relative.PRESETS['relative_topformer_tiny'])
-    path = tmp_path / 'relative.safetensors'
-    checkpoint.save(path, trained, normalisation=((0,) * 3, (1,) * 3), depth_range_m=(0.1, 80))
-    before = {key: value.clone() for key, value in network.completion.state_dict().items()}
-    network.take(checkpoint.load(path).model)
-    for key, value in trained.state_dict().items():
-        assert torch.equal(network.relative.state_dict()[key], value), key
-    assert all(torch.equal(network.completion.state_dict()[k], v) for k, v in before.items())
-
-
-@pytest.mark.parametrize(
-    ('module', 'config'),
-    [
-        (relative, relative.Config('topformer_tiny', output='depth')),
-        (relative, relative.Config('topformer_tiny', 32)),
-        (lspkd, lspkd.PRESETS['lspkd_s8']),
-    ],
-)
-def test_only_a_relative_network_with_the_same_options_is_taken(network, module, config):
-    with pytest.raises(ValueError, match=r'the relative network is Config.*: give one with Conf'):
-        network.take(module.Network(config))

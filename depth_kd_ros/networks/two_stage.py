@@ -52,7 +52,7 @@ class Network(DepthNetwork):
     Any H and W. Features: those of both networks as `relative.*` and `completion.*`, the relative
     depth `relative.depth` (B, 1, H, W) and `aligned` (B, 1, H, W) m. Gradients reach the relative
     network through the alignment; to train the completion alone, switch them off in `relative` and
-    keep it in eval mode.
+    keep it in eval mode (a recipe's `network.parts` and `network.frozen` do).
     """
 
     def __init__(self, config: Config):
@@ -62,18 +62,6 @@ class Network(DepthNetwork):
         self.relative = relative.Network(stage)
         size = lspkd.Config(config.width, config.blocks, confidence=config.confidence)
         self.completion = lspkd.Network(size, 2)
-
-    def take(self, trained: relative.Network) -> None:
-        """
-        Copy a trained relative network's weights, as from `checkpoint.load(path).model`.
-
-        It must have been trained with the image normalisation of this one. Raises ValueError for a
-        network of another kind or other options.
-        """
-        wanted, given = self.relative.config, getattr(trained, 'config', None)
-        if given != wanted:
-            raise ValueError(f'the relative network is {given}: give one with {wanted}')
-        self.relative.load_state_dict(trained.state_dict())
 
     def forward(self, image: Tensor, sparse_depth: Tensor, features: bool = True) -> Prediction:
         """Predict; `features=False` returns none of them and frees each after its last use."""

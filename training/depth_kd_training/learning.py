@@ -37,6 +37,8 @@ def learn(run: Run, batches: Sequence[Batch]) -> dict[str, float]:
     wanted, fabric = run.recipe.optimisation, run.fabric
     means: dict[str, float] = {}
     run.student.train()
+    for part in run.recipe.network.frozen:
+        run.network.get_submodule(part).eval()
     for index, batch in enumerate(map(fabric.to_device, batches)):
         run.seed_batch(index)
         sums: dict[str, Tensor] = {}

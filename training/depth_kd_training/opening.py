@@ -69,23 +69,58 @@ def architecture(chosen: NetworkChoice) -> tuple[str, dict[str, object]]:
     return name, {**options, **chosen.options}
 
 
-def open_network(chosen: NetworkChoice) -> DepthNetwork:
-    """Build the network with the weights that it begins with."""
+def open_network(recipe: Recipe) -> DepthNetwork:
+    """Build the network with the weights that it and its parts begin with."""
+    chosen = recipe.network
     name, options = architecture(chosen)
     with named('network'):
         network = networks.build(name, options)
+        parts = open_parts(network, chosen)
         if chosen.checkpoint:
-            path = checkpoint.resolve(chosen.checkpoint)
-            begun = checkpoint.load(path).model
-            if type(begun) is not type(network) or begun.config != network.deployed_config():
-                raise ValueError(
-                    f'{path} holds another network: {begun.config}, not '
-                    f'{network.deployed_config()}; give its preset and options'
-                )
-            network.deployable().load_state_dict(begun.state_dict())  # it shares its tensors
+            _begin(network, chosen.checkpoint, recipe.data)
         elif chosen.encoder_weights:
             load_encoder_weights(encoder_of(network), chosen.encoder_weights)
+        for part, path in chosen.parts.items():
+            _begin(parts[part], path, recipe.data)
+        for part in chosen.frozen:
+            parts[part].requires_grad_(False)
     return network
+
+
+def open_parts(network: DepthNetwork, chosen: NetworkChoice) -> dict[str, DepthNetwork]:
+    """Give the networks within a network by name; ValueError where a chosen one is not there."""
+    parts = {key: part for key, part in network.named_children() if isinstance(part, DepthNetwork)}
+    for key, names in (('parts', chosen.parts), ('frozen', chosen.frozen)):
+        for name in names:
+            if name not in parts:
+                raise ValueError(
+                    f'{key}: {chosen.preset} has no network {name!r} in it; it has '
+                    f'{", ".join(parts) or "none"}'
+                )
+    return parts
+
+
+def _begin(network: DepthNetwork, path: str, seen: Data) -> None:
+    """Load the weights that a network begins with."""
+    begun, wanted = _load(path, seen), network.deployed_config()
+    if type(begun) is not type(network) or begun.config != wanted:
+        raise ValueError(
+            f'{path} holds another network: {begun.config}, not {wanted}; give its preset and '
+            'options'
+        )
+    network.deployable().load_state_dict(begun.state_dict())  # it shares its tensors
+
+
+def _load(path: str, seen: Data) -> DepthNetwork:
+    """Load a network; ValueError where it was trained on other images than `seen` gives."""
+    loaded = checkpoint.load(checkpoint.resolve(path))
+    own = loaded.metadata.normalisation
+    if (tuple(own.mean), tuple(own.std)) != (seen.mean, seen.std):
+        raise ValueError(
+            f'{path} was trained on images of mean {list(own.mean)} and std {list(own.std)}: '
+            'give data.mean and data.std these values'
+        )
+    return loaded.model
 
 
 def open_teacher(recipe: Recipe) -> DepthNetwork | None:
@@ -93,15 +128,7 @@ def open_teacher(recipe: Recipe) -> DepthNetwork | None:
     if recipe.teacher is None:
         return None
     with named('teacher.checkpoint'):
-        path = checkpoint.resolve(recipe.teacher.checkpoint)
-        loaded = checkpoint.load(path)
-        wanted, own = (recipe.data.mean, recipe.data.std), loaded.metadata.normalisation
-        if (tuple(own.mean), tuple(own.std)) != wanted:
-            raise ValueError(
-                f'{path} was trained on images of mean {list(own.mean)} and std {list(own.std)}: '
-                'give data.mean and data.std these values'
-            )
-    return loaded.model.requires_grad_(False)
+        return _load(recipe.teacher.checkpoint, recipe.data).requires_grad_(False)
 
 
 def open_methods(

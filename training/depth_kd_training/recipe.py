@@ -29,12 +29,19 @@ class Source(Strict):
 
 
 class Network(Strict):
-    """Choose the network: a preset, options that differ from it, and weights to begin with."""
+    """
+    Choose the network: a preset, options that differ from it, and weights to begin with.
+
+    `parts` gives checkpoints for networks within it, such as {relative: PATH} of two_stage; those
+    in `frozen` keep their weights and batch statistics.
+    """
 
     preset: str = 'lspkd_s8'
     options: dict[str, Any] = {}
     checkpoint: str | None = None  # begin with its weights
     encoder_weights: str | None = None  # public ImageNet weights, a local file
+    parts: dict[str, str] = {}
+    frozen: tuple[str, ...] = ()
 
 
 class Teacher(Strict):

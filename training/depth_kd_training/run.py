@@ -34,7 +34,7 @@ class Run:
     def __init__(self, recipe: Recipe, fabric: Fabric, out: Path) -> None:
         self.recipe, self.fabric, self.out = recipe, fabric, out
         torch.manual_seed(recipe.seed)
-        self.network = open_network(recipe.network)
+        self.network = open_network(recipe)
         if recipe.supervision.used and not self.network.metric:
             raise ConfigError(
                 f'supervision.target = {recipe.supervision.target!r}: the network predicts '

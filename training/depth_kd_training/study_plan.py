@@ -17,7 +17,13 @@ from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_ros.plugins import configure
 from depth_kd_training import data, distillation, learning
 from depth_kd_training.config import FREE, parse
-from depth_kd_training.opening import architecture, named, open_augmentation, open_methods
+from depth_kd_training.opening import (
+    architecture,
+    named,
+    open_augmentation,
+    open_methods,
+    open_parts,
+)  # fmt: skip
 from depth_kd_training.recipe import ConfigError, Recipe, Source
 from depth_kd_training.run import BEST, LAST
 from depth_kd_training.study import references, replaced, ROW, Scored, SET, Study, values_of
@@ -63,9 +69,19 @@ class Job:
 
 
 def digest(values: Any) -> str:
-    """Give 12 hex digits for values, whatever the order of their keys."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    """
+    Give 12 hex digits for values, whatever the order of their keys.
+
+    Keys that hold nothing count as absent: a recipe stays the same when keys are added to recipes.
+    """
+    text = json.dumps(_filled(values), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _filled(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {k: _filled(v) for k, v in values.items() if v not in (None, {}, [], ())}
+    return [_filled(v) for v in values] if isinstance(values, (list, tuple)) else values
 
 
 class Plan:
@@ -168,6 +184,8 @@ def _check(plan: Plan, recipe: Recipe) -> None:
     for source in recipe.data.labelled + recipe.data.unlabelled + recipe.data.validation:
         _check_source(source)
     student, teacher = _shape(*architecture(recipe.network)), _teacher(plan, recipe)
+    with named('network'):
+        open_parts(student, recipe.network)
     with suppress(NotImplementedError, RuntimeError):  # a method that reads weights tells later
         open_methods(recipe, student, teacher)
 
@@ -205,7 +223,10 @@ def _resolved(recipe: Recipe) -> list[Any]:
             config = configure(module, kind, method.name, method.options)
             methods.append([method.name, asdict(config)])
     network, teacher = recipe.network, recipe.teacher
-    paths = network.checkpoint, network.encoder_weights, teacher and teacher.checkpoint
+    paths = (
+        network.checkpoint, network.encoder_weights, *network.parts.values(),
+        teacher and teacher.checkpoint,
+    )  # fmt: skip
     files = [Path(path) for path in paths if path]
     hashes = [hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.is_file()]
     return [*architecture(network), methods, hashes]
