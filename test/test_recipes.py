@@ -215,5 +215,4 @@ def test_tables_of_one_paper_share_runs(tmp_path, preset):
         assert folder('data_free_sources', row) == folder('data_free', row)
     assert folder('data_free_pairs', 'mobilenet_v2_ours') == folder('data_free', 'ours')
     for row in ('teacher', 'student'):
-        if preset == 'tiny' or row == 'teacher':
-            assert folder('data_free_completion', row) == folder('lspkd', row)
+        assert folder('data_free_completion', row) == folder('lspkd', row)
