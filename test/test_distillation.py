@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import os
 from pathlib import Path
 import subprocess
 import sys
 
 from depth_kd_ros import checkpoint, networks
-from depth_kd_training import config, distillation, state
+from depth_kd_training import config, distillation, runs, state
 from depth_kd_training.distillation import base
 from depth_kd_training.feed import Feed
 from depth_kd_training.learning import compare, learn, lessons, TrainingError
@@ -173,6 +174,25 @@ def _equal(one, two) -> bool:
     return one == two
 
 
+def test_a_method_is_left_out_after_its_end(frames, teachers, tmp_path):
+    """Of 4 steps the first 2 are distilled; then the teacher is not even asked."""
+    ends = [method('response') | {'until': 0.5}, method('local_similarity') | {'until': 0.7}]
+    wanted = config.parse(
+        recipe(frames, teachers(LSPKD), ends, target='ground_truth', steps=4, log_every=1), ''
+    )
+    fabric = open_fabric(wanted, 'cpu')
+    run, asked = Run(wanted, fabric, tmp_path / 'by_hand'), []
+    run.teacher.register_forward_hook(lambda *_: asked.append(run.step))
+    terms = [set(learn(run, batches)) for batches in Feed(wanted).steps(0, 4)]
+    similar = {'local_similarity.feature', 'local_similarity.similarity'}
+    assert terms == [{'l1', 'response.depth', *similar}] * 2 + [{'l1', *similar}, {'l1'}]
+    assert asked == [0, 1, 2]
+    assert train(wanted, tmp_path / 'run', fabric) is None
+    log = runs.curves(tmp_path / 'run/log.csv')
+    for key, count in (('l1', 4), ('local_similarity.similarity', 3), ('response.depth', 2)):
+        assert [math.isfinite(v) for v in log[key]] == [True] * count + [False] * (4 - count)
+
+
 TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
 SAME = [  # of each image by itself, and without numbers of their own
     'attention', 'channel_wise', 'global_similarity', 'local_similarity', 'response',
@@ -234,6 +254,9 @@ ERRORS = [
      r"'image_reconstruction': mean = \(0\.485, .*, but data\.mean = \(0\.0, .*: give both alike"),
     ({'methods': [{'name': 'random_noise'}], 'data': {'unlabelled': []}, 'supervision':
       {'losses': {}, 'target': 'none'}, 'teacher': None}, r"'random_noise' needs a teacher"),
+    ({'methods': [{'name': 'response', 'until': 0.5}], 'supervision': {'target': 'none'}},
+     r'methods: after the last `until` there is nothing to learn'),
+    ({'methods': [{'name': 'response', 'until': 1.5}]}, r'methods\.0\.until = 1\.5: Input'),
     ({'methods': []}, r'data\.unlabelled: without a teacher nothing is learnt'),
     ({'methods': [], 'data': {'unlabelled': []}}, r'teacher: no method uses it'),
     ({'methods': [{'name': 'none'}], 'supervision': {'target': 'none'}}, 'nothing to learn'),

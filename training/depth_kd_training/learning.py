@@ -70,7 +70,7 @@ def learn(run: Run, batches: Sequence[Batch]) -> dict[str, float]:
     if run.average:
         run.average.update(run.network)
     run.seed_batch(len(batches))
-    for _, method in run.methods.values():
+    for _, method in run.acting().values():
         method.after_step(run.step + 1, batch, run.network, run.teacher)
     run.step += 1
     return means
@@ -80,7 +80,7 @@ def lessons(run: Run, batch: Batch) -> list[Lesson]:
     """Plan what is predicted of a batch: itself, once for all, and what methods make of it."""
     shared: list[str] = []
     own: list[Lesson] = []
-    for name, (_, method) in run.methods.items():
+    for name, (_, method) in run.acting().items():
         for view in method.views(batch, run.teacher):
             if view.batch is batch and view.teacher is None:
                 shared.append(name)
@@ -182,6 +182,10 @@ def check(recipe: Recipe) -> None:
         raise ConfigError(
             'supervision: without losses and target, and without methods, there is nothing to '
             'learn'
+        )
+    if not wanted.used and all(method.until for method in recipe.methods if method.name != 'none'):
+        raise ConfigError(
+            'methods: after the last `until` there is nothing to learn: leave it out of one'
         )
     if recipe.data.unlabelled and not teaches and wanted.target != 'input_points':
         raise ConfigError(

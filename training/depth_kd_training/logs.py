@@ -27,15 +27,24 @@ class Logs:
             self.events = SummaryWriter(str(out / EVENTS), purge_step=step + 1)
 
     def write(self, name: str, step: int, values: Mapping[str, float]) -> None:
-        """Add a row to one of the CSV files, and its numbers to TensorBoard."""
+        """
+        Add a row to one of the CSV files, and its numbers to TensorBoard.
+
+        The first row names the columns; a later one leaves those empty that it has no number for.
+        """
         if not self.active:
             return
         path = self.out / name
         text = io.StringIO()
         rows = csv.writer(text, lineterminator='\n')
-        if not path.exists():
-            rows.writerow(['step', *values])
-        rows.writerow([step, *(f'{value:.6g}' for value in values.values())])
+        columns = ['step', *values]
+        if path.exists():
+            with path.open() as file:
+                columns = file.readline().rstrip().split(',')
+        else:
+            rows.writerow(columns)
+        cells = {'step': str(step), **{key: f'{value:.6g}' for key, value in values.items()}}
+        rows.writerow([cells.get(key, '') for key in columns])
         with path.open('a') as file:
             file.write(text.getvalue())
         for key, value in values.items():

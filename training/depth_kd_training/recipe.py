@@ -93,10 +93,16 @@ class Supervision(Strict):
 
 
 class Method(Strict):
-    """Name a distillation method, its weight and its options."""
+    """
+    Name a distillation method, its weight and its options.
+
+    `until` is the share of the steps after which it is left out, as small students need it (Cho
+    and Hariharan, "On the efficacy of knowledge distillation"); None: never.
+    """
 
     name: str
     weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    until: float | None = Field(default=None, gt=0, lt=1)
     options: dict[str, Any] = {}
 
 

@@ -71,6 +71,15 @@ class Run:
         """Give how many samples were learnt from."""
         return self.step * self.recipe.optimisation.accumulate * self.recipe.data.batch
 
+    def acting(self) -> dict[str, tuple[float, Any]]:
+        """Give the methods of the next step by name, with their weights."""
+        done = self.step / self.recipe.steps
+        return {
+            method.name: self.methods[method.name]
+            for method in self.recipe.methods
+            if method.until is None or done < method.until
+        }
+
     def resume(self) -> dict[str, Any]:
         """Go on from the folder's state, where there is one of this recipe; give its `extra`."""
         path = self.out / STATE
