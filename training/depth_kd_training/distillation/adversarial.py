@@ -57,9 +57,6 @@ class Method(base.Method):
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
         return {'depth': discrepancy(student.depth, teacher.depth)}
 
-    def adapters(self) -> list[nn.Parameter]:
-        return []
-
     @torch.no_grad()
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         """Give the batch with generated images."""

@@ -38,10 +38,10 @@ class Method(nn.Module):
     """
     Be the base of every distillation method; it keeps neither of the networks.
 
-    `taps` names the features it compares, as (student's, teacher's); none: depth alone. What
-    `adapters` gives is trained with the student, by its optimiser. A method that trains more has
-    an optimiser of its own for it in `optimisers`; the loop scales their rates by its schedule and
-    saves them. Neither is part of the student that is deployed.
+    `taps` names the features it compares, as (student's, teacher's); none: depth alone. Parameters
+    are `adapters`, trained with the student by its optimiser, unless the method has one of its own
+    for them in `optimisers`; the loop scales their rates by its schedule and saves them. Neither
+    is part of the student that is deployed.
     """
 
     config: Any
@@ -67,7 +67,8 @@ class Method(nn.Module):
 
     def adapters(self) -> list[nn.Parameter]:
         """List what the student's optimiser trains beside the student."""
-        return list(self.parameters())
+        own = {p for o in self.optimisers for group in o.param_groups for p in group['params']}
+        return [p for p in self.parameters() if p.requires_grad and p not in own]
 
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[View]:
         """Give what is compared in place of the batch; the batch itself: as it is, alone."""

@@ -90,9 +90,6 @@ class Method(base.Method):
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
         return {'depth': base.everywhere(self.config.loss, student, teacher)}
 
-    def adapters(self) -> list[torch.nn.Parameter]:
-        return []
-
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         """
         Give x and x~, with the teacher's prediction of x~, and make G's step.

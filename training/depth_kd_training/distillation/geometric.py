@@ -17,7 +17,7 @@ from depth_kd_training.distillation import base
 from depth_kd_training.point_net import PointNet
 from depth_kd_training.samples import Batch
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 import torch.nn.functional as F
 
 STAGES = ('input', 'feature', 'global')  # of PointNet: both transforms' outputs and the whole's
@@ -74,10 +74,6 @@ class Method(base.Method):
         self.normalise = relative if config.normalise is None else config.normalise
         self.inverse = student.output == 'inverse_depth'
         self.point_net = PointNet(config.point_net)
-
-    def adapters(self) -> list[nn.Parameter]:
-        """List nothing: the PointNet is fixed."""
-        return []
 
     def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
         depths = [prediction.depth.float() for prediction in (student, teacher)]
