@@ -33,6 +33,7 @@ OPTIONS = {
     'perturbation': {'steps': 2},
 }  # fmt: skip
 SMALL = {'width': 1 / 8, 'blocks': [1, 1, 1, 1]}
+WIDER = {'preset': 'lspkd_s4', 'options': SMALL}  # needs adapters
 LSPKD = {'preset': 'lspkd_s8', 'options': {'width': 1 / 16, 'blocks': [1, 1, 1, 1]}}
 MONO = {'preset': 'mff_mobilenet_v2'}
 SIZES = {  # of the other networks
@@ -142,12 +143,17 @@ def _architecture(network: dict) -> tuple[str, dict]:
     return name, {**options, **network.get('options', {})}
 
 
-@pytest.mark.parametrize('name', METHODS)
-def test_a_run_that_is_resumed_goes_on_exactly(frames, teachers, tmp_path, name):
+@pytest.mark.parametrize(
+    ('name', 'until'),
+    [*((name, None) for name in METHODS), ('local_similarity', 0.5), ('data_free', 0.25)],
+)
+def test_a_run_that_is_resumed_goes_on_exactly(frames, teachers, tmp_path, name, until):
     student = LSPKD if name != 'image_reconstruction' else {'preset': 'depth_only'}
-    teacher = None if name == 'image_reconstruction' else {'checkpoint': str(teachers(student))}
+    path = teachers(WIDER if until else student)
+    teacher = None if name == 'image_reconstruction' else {'checkpoint': str(path)}
+    methods = [method(name) | {'until': until}]
     wanted = config.parse(
-        recipe(frames, '', [method(name)], student, 'ground_truth', steps=4, teacher=teacher), ''
+        recipe(frames, '', methods, student, 'ground_truth', steps=4, teacher=teacher), ''
     )
     fabric = open_fabric(wanted, 'cpu')
     saved = {}
@@ -178,19 +184,27 @@ def test_a_method_is_left_out_after_its_end(frames, teachers, tmp_path):
     """Of 4 steps the first 2 are distilled; then the teacher is not even asked."""
     ends = [method('response') | {'until': 0.5}, method('local_similarity') | {'until': 0.7}]
     wanted = config.parse(
-        recipe(frames, teachers(LSPKD), ends, target='ground_truth', steps=4, log_every=1), ''
+        recipe(frames, teachers(LSPKD), ends, target='input_points', steps=4, log_every=2), ''
     )
     fabric = open_fabric(wanted, 'cpu')
     run, asked = Run(wanted, fabric, tmp_path / 'by_hand'), []
     run.teacher.register_forward_hook(lambda *_: asked.append(run.step))
-    terms = [set(learn(run, batches)) for batches in Feed(wanted).steps(0, 4)]
+    means = []
+    for batches in Feed(wanted).steps(0, 4):
+        run.set_rate()
+        means.append(learn(run, batches))
+    terms = [set(found) for found in means]
     similar = {'local_similarity.feature', 'local_similarity.similarity'}
     assert terms == [{'l1', 'response.depth', *similar}] * 2 + [{'l1', *similar}, {'l1'}]
     assert asked == [0, 1, 2]
     assert train(wanted, tmp_path / 'run', fabric) is None
     log = runs.curves(tmp_path / 'run/log.csv')
-    for key, count in (('l1', 4), ('local_similarity.similarity', 3), ('response.depth', 2)):
-        assert [math.isfinite(v) for v in log[key]] == [True] * count + [False] * (4 - count)
+    for key, found in log.items():
+        for row, value in enumerate(found):  # of two steps, or of that one in which it acted
+            own = [mean[key] for mean in means[2 * row : 2 * row + 2] if key in mean]
+            if key in means[0]:
+                expected = sum(own) / len(own) if own else math.nan
+                assert value == pytest.approx(expected, rel=1e-4, nan_ok=True), (key, row)
 
 
 TORCHRUN = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
@@ -209,7 +223,7 @@ def finish(*words: object) -> None:
 
 
 def test_two_processes_learn_what_one_does(frames, teachers, tmp_path):
-    teacher = teachers({**LSPKD, 'preset': 'lspkd_s4', 'options': SMALL})  # needs adapters
+    teacher = teachers(WIDER)
     slow = {'rate': 5e-5, 'schedule': 'constant', 'warmup': 0, 'ema': None, 'accumulate': 2}
     values = recipe(frames, teacher, [method(name) for name in SAME], optimisation=slow)
     (tmp_path / 'r.yaml').write_text(yaml.safe_dump(values | {'save_every_s': 1e9}))
@@ -256,6 +270,8 @@ ERRORS = [
       {'losses': {}, 'target': 'none'}, 'teacher': None}, r"'random_noise' needs a teacher"),
     ({'methods': [{'name': 'response', 'until': 0.5}], 'supervision': {'target': 'none'}},
      r'methods: after the last `until` there is nothing to learn'),
+    ({'methods': [{'name': 'response', 'until': 0.5}]},
+     r'data\.unlabelled: after the last `until` nothing is learnt from frames without truth'),
     ({'methods': [{'name': 'response', 'until': 1.5}]}, r'methods\.0\.until = 1\.5: Input'),
     ({'methods': []}, r'data\.unlabelled: without a teacher nothing is learnt'),
     ({'methods': [], 'data': {'unlabelled': []}}, r'teacher: no method uses it'),
@@ -307,7 +323,7 @@ def test_frames_without_anything_to_compare_with_are_told(frames, tmp_path, targ
 
 
 def test_terms_are_weighted_summed_over_views_and_reach_the_adapters(frames, teachers, tmp_path):
-    teacher = teachers({**LSPKD, 'preset': 'lspkd_s4', 'options': SMALL})
+    teacher = teachers(WIDER)
     names = [{**method('local_similarity'), 'weight': 3.0}, {**method('data_free'), 'weight': 0.5}]
     wanted = config.parse(recipe(frames, teacher, names, target='ground_truth'), 'test')
     run = Run(wanted, open_fabric(wanted, 'cpu'), tmp_path)

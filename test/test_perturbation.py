@@ -7,10 +7,12 @@ import math
 from depth_kd_ros.networks.base import Prediction
 from depth_kd_training import distillation
 from depth_kd_training.distillation.base import with_images
-from depth_kd_training.distillation.perturbation import perturbed
+from depth_kd_training.distillation.perturbation import Config, perturbed
 from distillation_inputs import make_batch, pair, predict
 import pytest
 import torch
+
+MEAN, STD = (torch.tensor(x).view(3, 1, 1) for x in (Config.mean, Config.std))
 
 
 class Ramp(torch.nn.Module):
@@ -21,18 +23,41 @@ class Ramp(torch.nn.Module):
         return Prediction(3 * red - green, {})
 
 
+def inside(batch, low=60, high=190):
+    """Give colours that may move either way: `low` to `high` of 255 grey levels."""
+    grey = low + (high - low) * torch.rand_like(batch.samples.image)
+    return with_images(batch, (grey / 255 - MEAN) / STD)
+
+
+def levels(image):
+    """Give grey levels, 0..255, of normalised images."""
+    return 255 * (image * STD + MEAN)
+
+
 def test_each_colour_goes_as_far_as_it_may_where_it_counts():
-    """Of a linear teacher: red and green apart by epsilon each, so that depth moves by 4 of it."""
-    batch, epsilon = make_batch(count=4), 0.1
-    clean = batch.samples.image
-    image, _ = perturbed(batch, Ramp(), epsilon, steps=40)
-    change = image - clean
-    assert change.abs().max().item() == pytest.approx(epsilon, abs=1e-5)
-    red, green, blue = change.unbind(1)
-    assert (red * green).max() < 0  # all pixels, apart
-    before, after = (predict(Ramp(), b).depth for b in (batch, with_images(batch, image)))
-    assert (after - before).abs().mean().item() == pytest.approx(4 * epsilon, rel=0.02)
-    assert blue.abs().max() < epsilon  # has no part in it: stays where the first step left it
+    """Of a linear teacher: red up and green down by epsilon, or the other way; blue rests."""
+    batch = inside(make_batch(count=4))
+    for steps in (1, 2, 7, 20):
+        image, before = perturbed(batch, Ramp(), Config(epsilon=4.0, steps=steps))
+        assert torch.equal(before, predict(Ramp(), batch).depth)
+        change = levels(image) - levels(batch.samples.image)
+        red, green, blue = change.unbind(1)
+        reach = min(4.0, 5.0 / steps + 0.04) if steps == 1 else 4.0
+        for colour in (red, green):
+            assert colour.abs().min().item() == pytest.approx(reach, abs=0.05)
+            assert colour.abs().max().item() == pytest.approx(reach, abs=0.05)
+        assert (red * green).max() < 0  # apart, in all pixels
+        assert blue.abs().max().item() == pytest.approx(0.04, abs=1e-3)  # the random offset
+
+
+def test_colours_stay_colours():
+    batch = inside(make_batch(), 0, 255)
+    image, _ = perturbed(batch, Ramp(), Config(epsilon=50.0))
+    found = levels(image)
+    assert found.min() > -1e-3 and found.max() < 255 + 1e-3
+    padding = with_images(batch, torch.full_like(batch.samples.image, -9.0))  # no colour
+    image, _ = perturbed(padding, Ramp(), Config(epsilon=4.0))
+    assert (levels(image) - levels(padding.samples.image)).abs().max() < 4.0 + 1e-3
 
 
 @pytest.mark.parametrize(
@@ -40,39 +65,37 @@ def test_each_colour_goes_as_far_as_it_may_where_it_counts():
 )
 def test_a_teacher_is_led_astray_by_what_nobody_sees(student, teacher):
     student, teacher = pair(student, teacher)
-    batch = make_batch()
+    batch = inside(make_batch())
     clean = batch.samples.image
-    before = {key: value.clone() for key, value in teacher.state_dict().items()}
-    method = distillation.build('perturbation', {'epsilon': 0.2}, student, teacher)
+    state = {key: value.clone() for key, value in teacher.state_dict().items()}
+    method = distillation.build('perturbation', {'epsilon': 8}, student, teacher)
     (view,) = method.views(batch, teacher)
     samples = view.batch.samples
     for key, value in batch.samples._asdict().items():
         assert (getattr(samples, key) is value) == (key != 'image')
-    assert not samples.image.requires_grad
-    assert 0.1 < (samples.image - clean).abs().max() <= 0.2 + 1e-5
+    assert not samples.image.requires_grad and not view.teacher.depth.requires_grad
+    assert 4 < (levels(samples.image) - levels(clean)).abs().max() <= 8 + 1e-3
+    assert torch.equal(view.teacher.depth, predict(teacher, view.batch).depth)
     depth = predict(teacher, batch).depth
-    astray = (predict(teacher, view.batch).depth - depth).abs().mean()
-    noisy = with_images(batch, clean + 0.2 * torch.randn_like(clean).sign())
+    astray = (view.teacher.depth - depth).abs().mean()
+    assert view.told['moved'].item() == pytest.approx(astray.item())
+    noisy = with_images(batch, clean + 8 / 255 / STD * torch.randn_like(clean).sign())
     assert astray > 2 * (predict(teacher, noisy).depth - depth).abs().mean()
-    assert view.told['moved'] == pytest.approx(astray.item(), rel=0.3)
-    terms = method(predict(student, view.batch), predict(teacher, view.batch), view.batch)
+    terms = method(predict(student, view.batch), view.teacher, view.batch)
     assert list(terms) == ['depth']
     terms['depth'].backward()
     assert any(p.grad is not None and p.grad.any() for p in student.parameters())
     assert all(p.grad is None for p in teacher.parameters())
-    assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
+    assert all(torch.equal(value, state[key]) for key, value in teacher.state_dict().items())
     assert list(method.parameters()) == method.adapters() == []
 
 
 def test_farther_with_a_larger_epsilon_and_nowhere_with_none():
     student, teacher = pair()
-    batch = make_batch()
-    depth = predict(teacher, batch).depth
-    moved = []
-    for epsilon in (0.0, 0.05, 0.1, 0.2):
+    batch, moved = inside(make_batch()), []
+    for epsilon in (0.0, 2.0, 4.0, 8.0):
         method = distillation.build('perturbation', {'epsilon': epsilon}, student, teacher)
-        (view,) = method.views(batch, teacher)
-        moved.append((predict(teacher, view.batch).depth - depth).abs().mean().item())
+        moved.append(method.views(batch, teacher)[0].told['moved'].item())
     assert moved[0] == 0
     assert moved == sorted(moved) and len(set(moved)) == 4
 
@@ -92,6 +115,7 @@ def test_terms_by_hand():
         ({'epsilon': -0.1}, 'epsilon = -0.1: give a number from 0 on'),
         ({'epsilon': float('nan')}, 'epsilon = nan: give a number from 0 on'),
         ({'steps': 0}, 'steps = 0: give a whole number from 1 on'),
+        ({'std': (0.2, 0.2, 0.0)}, 'give three positive numbers'),
         ({'loss': 'kl'}, "loss = 'kl': give one of l1, l2, structure"),
     ],
 )

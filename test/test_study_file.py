@@ -117,6 +117,10 @@ def test_a_run_is_known_by_all_that_it_learns_from(tmp_path):
     own = 'rows.lspkd.data={labelled: [{dataset: folder, options: {root: "set:unseen"}}]}'
     assert changed(own) == {'lspkd'}
     assert folders(tmp_path, own)['lspkd'] != folders(tmp_path, own, 'sets.unseen.seed=8')['lspkd']
+    # An option of a data set that is null is said, and may differ from one that is left out.
+    crop = 'rows.lspkd.data={labelled: [{dataset: kitti_dc, options: {depth: k%s}}]}'
+    whole, cropped = (folders(tmp_path, crop % more)['lspkd'] for more in (', crop: null', ''))
+    assert whole != cropped
 
 
 def test_rows_that_are_the_same_run_share_it(tmp_path):
@@ -191,6 +195,27 @@ def test_what_cannot_be_used_is_told_before_anything_runs(tmp_path, changes, mes
     with pytest.raises(ConfigError, match=message) as told:
         folders(tmp_path, *changes)
     assert all('study' in line for line in str(told.value).splitlines())
+
+
+TWO_STAGE = 'rows.lspkd.network={preset: two_stage, options: {relative: %s}, parts: %s}'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ([TWO_STAGE % ('relative_topformer_tiny', '{relatif: "row:student"}')],
+         r"rows.lspkd: network: parts: two_stage has no network 'relatif' in it; it has relative"),
+        ([TWO_STAGE % ('relative_topformer_tiny', '{relative: "row:student"}')],
+         r'rows.lspkd: network: .*safetensors holds another network'),
+        (['rows.lspkd.network.checkpoint=row:student',
+          'rows.student={network: {options: {width: 0.125}}}'],
+         r'rows.lspkd: network: .*safetensors holds another network'),
+    ],
+)  # fmt: skip
+def test_weights_of_other_rows_that_do_not_fit_are_told(tmp_path, changes, message):
+    changes = [*changes, 'rows.lspkd.methods=[]', 'rows.lspkd.teacher=null']
+    with pytest.raises(ConfigError, match=message):
+        folders(tmp_path, *changes)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from depth_kd_training.study_orders import judged
 from depth_kd_training.study_table import FORMAT, table
 import pytest
 
+KINDS = ('json', 'md', 'html')
 SOURCE = {'dataset': 'folder', 'options': {'root': 'x'}}
 
 
@@ -260,6 +261,10 @@ def test_files_come_back_and_strange_ones_are_told(found, tmp_path):
     both = report([tmp_path / 'study_tiny.json', tmp_path / 'study_full.json'])
     assert both.count('1.200 ± 0.100') == 2 * one.count('1.200 ± 0.100')
     assert 'A &lt;study&gt;: study_full' in both and 'Cost: study_tiny' in both
+    study_page.write(found, tmp_path / 'my_v0.2', tmp_path)  # a dot within, no suffix
+    assert {p.name for p in tmp_path.glob('my_v0*')} == {f'my_v0.2.{k}' for k in KINDS}
+    with pytest.raises(ValueError, match=r"study_tiny.json is the table of 'A <study>': give ano"):
+        study_page.write({**found, 'title': 'Other'}, tmp_path / 'study_tiny', tmp_path)
     with pytest.raises(ValueError, match=r'study_tiny.md: not readable as JSON'):
         report([tmp_path / 'study_tiny.md'])
     (tmp_path / 'x.json').write_text('{}')

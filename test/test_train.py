@@ -249,7 +249,9 @@ def test_a_network_within_begins_with_its_weights_and_keeps_them(frames, tmp_pat
     recipe = street_folder.recipe(frames, network=network, steps=2)
     begun = open_network(config.parse(recipe, 'test')).state_dict()
     trained = run(recipe, tmp_path / 'run')['network']
+    deployed = checkpoint.load(tmp_path / 'run/last.safetensors').model.state_dict()
     for key, value in given.items():
+        assert torch.equal(deployed[f'relative.{key}'], value), key
         assert torch.equal(begun[f'relative.{key}'], value), key
         assert torch.equal(trained[f'relative.{key}'], value), key  # batch statistics, too
     rest = [key for key in begun if not key.startswith('relative.')]
@@ -273,6 +275,21 @@ def test_networks_within_that_do_not_fit_are_told(frames, tmp_path, saved, netwo
     save_relative(tmp_path / 'r.safetensors', **saved)
     chosen = TWO_STAGE | {'parts': {'relative': str(tmp_path / 'r.safetensors')}} | network
     with pytest.raises(ConfigError, match=text):
+        open_network(config.parse(street_folder.recipe(frames, network=chosen), 'test'))
+
+
+def test_parts_of_other_shapes_and_nothing_to_train_are_told(frames, tmp_path):
+    """The completion within reads two depths; a network of its own one."""
+    torch.manual_seed(5)
+    name, options = networks.presets()['lspkd_s8']
+    own = networks.build(name, {**options, 'width': 1 / 16, 'blocks': [1, 1, 1, 1]})
+    path = str(tmp_path / 'own.safetensors')
+    checkpoint.save(path, own, normalisation=NORMALISED, depth_range_m=(0.5, 80.0))
+    chosen = TWO_STAGE | {'parts': {'completion': path}}
+    with pytest.raises(ConfigError, match=r'own.safetensors holds another network: .* is \['):
+        open_network(config.parse(street_folder.recipe(frames, network=chosen), 'test'))
+    chosen = TWO_STAGE | {'checkpoint': path, 'frozen': ['relative', 'completion']}
+    with pytest.raises(ConfigError, match='nothing is left to train'):
         open_network(config.parse(street_folder.recipe(frames, network=chosen), 'test'))
 
 

@@ -183,13 +183,15 @@ def check(recipe: Recipe) -> None:
             'supervision: without losses and target, and without methods, there is nothing to '
             'learn'
         )
-    if not wanted.used and all(method.until for method in recipe.methods if method.name != 'none'):
+    stays = any(method.until is None for method in recipe.methods if method.name != 'none')
+    if not wanted.used and not stays:
         raise ConfigError(
             'methods: after the last `until` there is nothing to learn: leave it out of one'
         )
-    if recipe.data.unlabelled and not teaches and wanted.target != 'input_points':
+    if recipe.data.unlabelled and not stays and wanted.target != 'input_points':
+        ended = 'after the last `until`' if teaches else 'without a teacher'
         raise ConfigError(
-            'data.unlabelled: without a teacher nothing is learnt from frames without truth; give '
+            f'data.unlabelled: {ended} nothing is learnt from frames without truth; give '
             'teacher.checkpoint and methods'
         )
     if wanted.used and wanted.target == 'ground_truth' and not recipe.data.labelled:

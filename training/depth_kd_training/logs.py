@@ -44,6 +44,8 @@ class Logs:
         else:
             rows.writerow(columns)
         cells = {'step': str(step), **{key: f'{value:.6g}' for key, value in values.items()}}
+        if not cells.keys() <= set(columns):
+            raise ValueError(f'{path}: no columns {sorted(cells.keys() - set(columns))}')
         rows.writerow([cells.get(key, '') for key in columns])
         with path.open('a') as file:
             file.write(text.getvalue())
@@ -78,8 +80,9 @@ def cut(path: Path, step: int) -> None:
 class Meter:
     """Average what the steps report between two rows of the log."""
 
-    def __init__(self, sums: Mapping[str, float] | None = None) -> None:
-        self.sums = dict(sums or {})  # of the loss terms, and 'steps'; saved with a run's state
+    def __init__(self, seen: Mapping[str, tuple[float, int]] | None = None) -> None:
+        # Of each loss term its sum and in how many steps it was; saved with a run's state.
+        self.seen = {key: (value, count) for key, (value, count) in (seen or {}).items()}
         self.restart(0.0)
 
     def restart(self, waited_s: float) -> None:
@@ -88,18 +91,18 @@ class Meter:
 
     def add(self, terms: Mapping[str, float], samples: int) -> None:
         """Take in one step."""
-        for key, value in {**terms, 'steps': 1.0}.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
+        for key, value in terms.items():
+            before, count = self.seen.get(key, (0.0, 0))
+            self.seen[key] = before + value, count + 1
         self.samples += samples
 
     def row(self, rate: float, waited_s: float) -> dict[str, Any]:
         """Give the means since the last row, and begin a new one."""
-        steps = self.sums.pop('steps')
         took = max(time.perf_counter() - self.since, 1e-9)
         found = {
-            'rate': rate, **{key: value / steps for key, value in self.sums.items()},
+            'rate': rate, **{key: value / count for key, (value, count) in self.seen.items()},
             'samples_per_s': self.samples / took, 'waiting': (waited_s - self.waited_s) / took,
         }  # fmt: skip
-        self.sums = {}
+        self.seen = {}
         self.restart(waited_s)
         return found

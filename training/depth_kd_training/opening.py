@@ -97,17 +97,38 @@ def open_parts(network: DepthNetwork, chosen: NetworkChoice) -> dict[str, DepthN
                     f'{key}: {chosen.preset} has no network {name!r} in it; it has '
                     f'{", ".join(parts) or "none"}'
                 )
+    for name in chosen.frozen:
+        if name not in chosen.parts and not chosen.checkpoint:
+            raise ValueError(
+                f'frozen: {name} begins with random weights; give parts.{name} or checkpoint'
+            )
+    held = {p for name in chosen.frozen for p in parts[name].parameters()}
+    if held.issuperset(network.parameters()):
+        raise ValueError(f'frozen = {list(chosen.frozen)}: nothing is left to train')
     return parts
 
 
-def _begin(network: DepthNetwork, path: str, seen: Data) -> None:
-    """Load the weights that a network begins with."""
-    begun, wanted = _load(path, seen), network.deployed_config()
+def check_begins(network: DepthNetwork, begun: DepthNetwork, path: str) -> None:
+    """Raise ValueError unless a network can begin with the weights of another."""
+    wanted = network.deployed_config()
     if type(begun) is not type(network) or begun.config != wanted:
         raise ValueError(
             f'{path} holds another network: {begun.config}, not {wanted}; give its preset and '
             'options'
         )
+    shapes = begun.state_dict()
+    for key, value in network.deployable().state_dict().items():
+        if key not in shapes or shapes[key].shape != value.shape:
+            own = f'{list(shapes[key].shape)}' if key in shapes else 'not there'
+            raise ValueError(
+                f'{path} holds another network: {key} is {own}, not {list(value.shape)}'
+            )
+
+
+def _begin(network: DepthNetwork, path: str, seen: Data) -> None:
+    """Load the weights that a network begins with."""
+    begun = _load(path, seen)
+    check_begins(network, begun, path)
     network.deployable().load_state_dict(begun.state_dict())  # it shares its tensors
 
 

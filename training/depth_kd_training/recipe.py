@@ -96,8 +96,8 @@ class Method(Strict):
     """
     Name a distillation method, its weight and its options.
 
-    `until` is the share of the steps after which it is left out, as small students need it (Cho
-    and Hariharan, "On the efficacy of knowledge distillation"); None: never.
+    `until` is the share of the steps after which it is left out (early-stopped distillation: Cho
+    and Hariharan, "On the efficacy of knowledge distillation", ICCV 2019); None: never.
     """
 
     name: str

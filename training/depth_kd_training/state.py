@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 KEY = 'depth_kd_training.state'
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class StateError(ValueError):

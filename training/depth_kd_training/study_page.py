@@ -10,11 +10,11 @@ from typing import Any
 
 from depth_kd_ros import files
 from depth_kd_ros.metadata import package_version
-from depth_kd_training import page, runs, tables
+from depth_kd_training import documents, page, runs, tables
 from depth_kd_training.charts import chart, legend, Line
 from depth_kd_training.curves import training
 from depth_kd_training.sections import said
-from depth_kd_training.study_table import Found
+from depth_kd_training.study_table import Found, WRITTEN_BY
 from rich.console import Console
 
 METHOD = (
@@ -151,16 +151,24 @@ def _cell(text: str) -> str:
 
 
 def write(found: Found, stem: Path, out: Path) -> None:
-    """Write STEM.json, STEM.md and the page STEM.html, with the curves of the first seed."""
-    files.replace(stem.with_suffix('.json'), json.dumps(found, allow_nan=False).encode())
-    files.replace(stem.with_suffix('.md'), markdown(found).encode())
+    """
+    Write STEM.json, STEM.md and the page STEM.html, with the curves of the first seed.
+
+    Raises ValueError where another study's table has that name.
+    """
+    document, text, web = (stem.parent / f'{stem.name}.{kind}' for kind in ('json', 'md', 'html'))
+    if document.exists():
+        there = documents.read(document, WRITTEN_BY)['title']
+        if there != found['title']:
+            raise ValueError(f'{document} is the table of {there!r}: give another --out')
+    files.replace(document, json.dumps(found, allow_nan=False).encode())
+    files.replace(text, markdown(found).encode())
     first = [r for r in found['runs'] if r['complete'] and r['seed'] == found['seeds'][0]]
     made = sections(found)
     if first:
         made['Training'] = training([runs.read(out / r['folder'], r['row']) for r in first])
     lead = f'depth_kd_training {package_version()}, {found["provenance"]["created"]}'
-    text = page.page(found['title'] or 'Study', lead, made)
-    files.replace(stem.with_suffix('.html'), text.encode())
+    files.replace(web, page.page(found['title'] or 'Study', lead, made).encode())
 
 
 def sections(found: Found, name: str = '') -> dict[str, str]:

@@ -19,6 +19,7 @@ from depth_kd_training import data, distillation, learning
 from depth_kd_training.config import FREE, parse
 from depth_kd_training.opening import (
     architecture,
+    check_begins,
     named,
     open_augmentation,
     open_methods,
@@ -26,8 +27,20 @@ from depth_kd_training.opening import (
 )  # fmt: skip
 from depth_kd_training.recipe import ConfigError, Recipe, Source
 from depth_kd_training.run import BEST, LAST
-from depth_kd_training.study import references, replaced, ROW, Scored, SET, Study, values_of
+from depth_kd_training.study import (
+    references,
+    replaced,
+    ROW,
+    Scored,
+    SET,
+    Study,
+    Values,
+    values_of,
+)  # fmt: skip
+from pydantic import BaseModel
 import torch
+
+DEFAULTS = 1  # raise it where a default of recipes changes: what was run with the old one stays
 
 COST = 'cost.json'
 
@@ -69,19 +82,14 @@ class Job:
 
 
 def digest(values: Any) -> str:
-    """
-    Give 12 hex digits for values, whatever the order of their keys.
-
-    Keys that hold nothing count as absent: a recipe stays the same when keys are added to recipes.
-    """
-    text = json.dumps(_filled(values), sort_keys=True, ensure_ascii=False)
+    """Give 12 hex digits for values, whatever the order of their keys."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _filled(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {k: _filled(v) for k, v in values.items() if v not in (None, {}, [], ())}
-    return [_filled(v) for v in values] if isinstance(values, (list, tuple)) else values
+def said(chosen: BaseModel) -> Values:
+    """Give what values say beyond defaults: they stay the same where keys are added to a model."""
+    return {'defaults': DEFAULTS, **chosen.model_dump(mode='json', exclude_defaults=True)}
 
 
 class Plan:
@@ -95,8 +103,7 @@ class Plan:
     def __init__(self, study: Study, out: Path) -> None:
         self.study, self.out = study, out.resolve()
         self.sets = {
-            name: self.out / 'sets' / digest(chosen.model_dump(mode='json'))
-            for name, chosen in study.sets.items()
+            name: self.out / 'sets' / digest(said(chosen)) for name, chosen in study.sets.items()
         }
         self.made: dict[tuple[str, int], Job] = {}
 
@@ -123,13 +130,13 @@ class Plan:
             paths = {ROW + name: str(job.weights) for name, job in others.items()}
             paths |= self._folders()
             named_by_hash = parse(replaced(values, hashes), f'rows.{row}')
-            known = named_by_hash.model_dump(mode='json')
+            known = said(named_by_hash)
             for key in FREE:
                 *parents, last = key.split('.')
                 holder = known
                 for parent in parents:
-                    holder = holder[parent]
-                del holder[last]
+                    holder = holder.get(parent, {})
+                holder.pop(last, None)
             with named(f'rows.{row}'):
                 known['resolved'] = _resolved(named_by_hash)
             folder = self.out / 'runs' / digest(known)
@@ -146,7 +153,7 @@ class Plan:
         """List the evaluations of a run: each file is named by the hash of what it says."""
         hashes = {SET + name: SET + path.name for name, path in self.sets.items()}
         for name, chosen in self.study.evaluate.items():
-            known = replaced(chosen.model_dump(mode='json'), hashes)
+            known = replaced(said(chosen), hashes)
             options = replaced(chosen.options, self._folders())
             file = folder / f'evaluate_{name}_{digest(known)}.json'
             yield file, name, chosen.model_copy(update={'options': options})
@@ -183,9 +190,16 @@ def _check(plan: Plan, recipe: Recipe) -> None:
     open_augmentation(recipe.data)
     for source in recipe.data.labelled + recipe.data.unlabelled + recipe.data.validation:
         _check_source(source)
-    student, teacher = _shape(*architecture(recipe.network)), _teacher(plan, recipe)
+    student, teacher = _shape(*architecture(recipe.network)), None
     with named('network'):
-        open_parts(student, recipe.network)
+        wanted = [(recipe.network.checkpoint, student)] if recipe.network.checkpoint else []
+        parts = open_parts(student, recipe.network)
+        wanted += [(path, parts[name]) for name, path in recipe.network.parts.items()]
+        for path, network in wanted:
+            check_begins(network, _held(plan, path), path)
+    if recipe.teacher:
+        with named('teacher.checkpoint'):
+            teacher = _held(plan, recipe.teacher.checkpoint)
     with suppress(NotImplementedError, RuntimeError):  # a method that reads weights tells later
         open_methods(recipe, student, teacher)
 
@@ -202,15 +216,12 @@ def _built(name: str, options: str) -> DepthNetwork:
         return networks.build(name, json.loads(options))
 
 
-def _teacher(plan: Plan, recipe: Recipe) -> DepthNetwork | None:
-    """Give the shape of a row's teacher."""
-    if recipe.teacher is None:
-        return None
-    jobs = [job for job in plan.made.values() if str(job.weights) == recipe.teacher.checkpoint]
+def _held(plan: Plan, path: str) -> DepthNetwork:
+    """Give the shape of what a checkpoint holds, or will hold once its run is done."""
+    jobs = [job for job in plan.made.values() if str(job.weights) == path]
     if jobs:
         return _shape(*architecture(jobs[0].recipe.network)).deployable()
-    with named('teacher.checkpoint'):
-        metadata = checkpoint.read_metadata(checkpoint.resolve(recipe.teacher.checkpoint))
+    metadata = checkpoint.read_metadata(checkpoint.resolve(path))
     return _shape(metadata.network, metadata.options)
 
 

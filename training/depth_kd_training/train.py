@@ -65,7 +65,7 @@ def train(recipe: Recipe, out: Path, fabric: Fabric) -> int | None:
                 late = time.monotonic() - saved > recipe.save_every_s
                 if late or best or stopping or run.step == recipe.steps:
                     log.flush()
-                    run.save({'meter': meter.sums})
+                    run.save({'meter': meter.seen})
                     saved = time.monotonic()
             if stopping and run.step < recipe.steps:
                 return interruption.signal or signal.SIGTERM  # another process was asked

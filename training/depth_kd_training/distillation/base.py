@@ -9,6 +9,7 @@ each batch, so that a run that was resumed draws the same ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import math
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -107,6 +108,18 @@ def check_sees_images(student: DepthNetwork, teacher: DepthNetwork) -> None:
     for who, network in (('student', student), ('teacher', teacher)):
         if 'image' not in network.inputs:
             raise ValueError(f'the {who} reads no image, and only images are changed here')
+
+
+def check_normalisation(mean: object, std: object) -> None:
+    """Raise ValueError unless both are three numbers, those of `std` positive."""
+    for key, values, least in (('mean', mean, -math.inf), ('std', std, 0.0)):
+        if (
+            not isinstance(values, tuple)
+            or len(values) != 3
+            or not all(type(x) in (int, float) and least < x < math.inf for x in values)
+        ):
+            kind = 'numbers' if key == 'mean' else 'positive numbers'
+            raise ValueError(f'{key} = {values!r}: give three {kind}, of R, G and B')
 
 
 def with_images(batch: Batch, image: Tensor) -> Batch:

@@ -8,7 +8,6 @@ image in 0..255. The paper's weight, for a recipe, is 1e-4 beside 1 of the depth
 from __future__ import annotations
 
 from dataclasses import dataclass
-import math
 from typing import ClassVar
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
@@ -30,15 +29,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError unless both are three numbers, those of `std` positive."""
-        for key, least in (('mean', -math.inf), ('std', 0.0)):
-            values = getattr(self, key)
-            if (
-                not isinstance(values, tuple)
-                or len(values) != 3
-                or not all(type(x) in (int, float) and least < x < math.inf for x in values)
-            ):
-                kind = 'numbers' if key == 'mean' else 'positive numbers'
-                raise ValueError(f'{key} = {values!r}: give three {kind}, of R, G and B')
+        base.check_normalisation(self.mean, self.std)
 
 
 class Method(base.Method):

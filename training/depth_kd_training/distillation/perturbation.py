@@ -1,9 +1,10 @@
 """
 Distil on images perturbed against the teacher: Hu et al., "Data-free Dense Depth ...", Fig. 7.
 
-Iterative FGSM (Kurakin et al., "Adversarial examples in the physical world", eq. 2) changes each
-image until the teacher's depth is far from what it was; student and teacher are compared there.
-The images look the same, and distillation fails: what it lives on is that images are natural.
+Iterative FGSM (Kurakin et al., "Adversarial examples in the physical world", eq. 2) moves the
+colours of each image a little, to where the teacher's depth is far from what it was; student and
+teacher are compared there. The more the colours may move, the less the student learns: that
+images look the same does not make them natural.
 """
 
 from __future__ import annotations
@@ -19,19 +20,23 @@ import torch
 from torch import Tensor
 
 REACH = 1.25  # how far all steps together could go, in epsilon: Kurakin's number of steps
+START = 0.01  # the random offset before the first step, in epsilon
 
 
 @dataclass(frozen=True)
 class Config:
     """
-    Choose how far a colour may be moved, in how many steps, and the supervised `loss`.
+    Choose how many of 255 grey levels a colour may move, in how many steps, and the `loss`.
 
-    `epsilon` is in units of the normalised image: 0.1 are about 6 of 255 grey levels.
+    `mean` and `std` say how the recipe normalises images, as `data.mean` and `data.std`; `loss` is
+    a supervised one.
     """
 
-    epsilon: float = 0.1
+    epsilon: float = 4.0
     steps: int = 10
     loss: str = 'structure'
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a bound below 0, no steps and a loss that does not exist."""
@@ -41,6 +46,7 @@ class Config:
             raise ValueError(f'steps = {self.steps!r}: give a whole number from 1 on')
         if self.loss not in LOSSES:
             raise ValueError(f'loss = {self.loss!r}: give one of {", ".join(LOSSES)}')
+        base.check_normalisation(self.mean, self.std)
 
 
 class Method(base.Method):
@@ -56,31 +62,34 @@ class Method(base.Method):
         return {'depth': base.everywhere(self.config.loss, student, teacher)}
 
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
-        """Give the batch with perturbed images; `told` is how far the teacher's depth went, m."""
-        image, moved = perturbed(batch, teacher, self.config.epsilon, self.config.steps)
-        return (base.View(base.with_images(batch, image), told={'moved': moved}),)
+        """Give perturbed images and what the teacher says; `told`: how far its depth moved."""
+        image, before = perturbed(batch, teacher, self.config)
+        with torch.no_grad():
+            found = teacher(image, batch.samples.sparse_depth, features=False)
+        told = {'moved': (found.depth - before).abs().mean()}
+        return (base.View(base.with_images(batch, image), Prediction(found.depth, {}), told),)
 
 
-def perturbed(
-    batch: Batch, teacher: DepthNetwork, epsilon: float, steps: int
-) -> tuple[Tensor, Tensor]:
+def perturbed(batch: Batch, teacher: DepthNetwork, config: Config) -> tuple[Tensor, Tensor]:
     """
-    Move images (B, 3, H, W) by at most `epsilon` to where the teacher's depth differs most.
+    Move images (B, 3, H, W) by at most epsilon to where the teacher's depth differs most.
 
-    Gives the mean |depth - depth before| of the last step but one, (), too. The first step goes
-    in random directions [ours]: where nothing has changed yet, the difference has no slope.
+    Gives the teacher's depth (B, 1, H, W) of the images as they were, too. A random offset comes
+    before the first step [ours]: where nothing has changed yet, the difference has no slope.
     """
     clean, points = batch.samples.image, batch.samples.sparse_depth
+    mean, std = (clean.new_tensor(x).view(3, 1, 1) for x in (config.mean, config.std))
+    reach = config.epsilon / 255 / std
+    # Colours stay colours; a pixel that was none, such as padding, stays within reach.
+    low = torch.minimum(clean, torch.maximum(clean - reach, -mean / std))
+    high = torch.maximum(clean, torch.minimum(clean + reach, (1 - mean) / std))
     with torch.no_grad():
         before = teacher(clean, points, features=False).depth
-    image, moved = clean, clean.new_zeros(())
-    direction = torch.randn_like(clean)
-    for step in range(steps):
-        if step:
-            image = image.requires_grad_()
-            with torch.enable_grad():
-                moved = (teacher(image, points, features=False).depth - before).abs().mean()
-                (direction,) = torch.autograd.grad(moved, image)
-        change = image.detach() + REACH * epsilon / steps * direction.sign() - clean
-        image = clean + change.clamp(-epsilon, epsilon)
-    return image, moved.detach()
+    image = clean + START * reach * torch.randn_like(clean).sign()
+    for _ in range(config.steps):
+        image = image.clamp(low, high).requires_grad_()
+        with torch.enable_grad():
+            moved = (teacher(image, points, features=False).depth - before).abs().mean()
+            (slope,) = torch.autograd.grad(moved, image)
+        image = image.detach() + REACH / config.steps * reach * slope.sign()
+    return image.clamp(low, high), before
