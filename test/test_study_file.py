@@ -118,7 +118,7 @@ def test_a_run_is_known_by_all_that_it_learns_from(tmp_path):
     assert changed(own) == {'lspkd'}
     assert folders(tmp_path, own)['lspkd'] != folders(tmp_path, own, 'sets.unseen.seed=8')['lspkd']
     # An option of a data set that is null is said, and may differ from one that is left out.
-    crop = 'rows.lspkd.data={labelled: [{dataset: kitti_dc, options: {depth: k, split: val%s}}]}'
+    crop = 'rows.lspkd.data={labelled: [{dataset: kitti_dc, options: {depth: k, raw: r%s}}]}'
     whole, cropped = (folders(tmp_path, crop % more)['lspkd'] for more in (', crop: null', ''))
     assert whole != cropped
 
