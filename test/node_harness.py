@@ -6,6 +6,7 @@ from collections.abc import Callable
 import contextlib
 import itertools
 import json
+import os
 from pathlib import Path
 import signal
 import subprocess
@@ -46,7 +47,8 @@ class Harness:
     ) -> None:
         self.log, self.namespace = log, f'/h{next(_names)}'
         self._topics = {name: name for name in ('image', 'camera_info', 'points')} | (topics or {})
-        self._environment = environment
+        # One thread: with more, a machine where other tests run takes seconds for a frame.
+        self._environment = (environment or os.environ) | {'OMP_NUM_THREADS': '1'}
         self.received: dict[str, list[Any]] = {name: [] for name in outputs}
         self.depth: dict[int, np.ndarray] = {}
         self.health: dict[str, Any] = {}
