@@ -43,14 +43,11 @@ class Config:
             raise ValueError(f'rate = {self.rate!r}: give a number from 0 on')
 
 
-class Method(base.Method):
+class Method(base.ImageMethod):
     """Compare depth on generated images, and train the generator against the student."""
 
     def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
-        super().__init__()
-        base.check_same_kind(student, teacher)
-        base.check_sees_images(student, teacher)
-        self.config = config
+        super().__init__(config, student, teacher)
         self.generator = Generator(config.noise, config.width)
         self.optimisers.append(torch.optim.Adam(self.generator.parameters(), config.rate))
 

@@ -127,10 +127,29 @@ def with_images(batch: Batch, image: Tensor) -> Batch:
     return batch._replace(samples=batch.samples._replace(image=image))
 
 
-def everywhere(loss: str, student: Prediction, teacher: Prediction) -> Tensor:
-    """Compare depth by a supervised loss over all pixels, ()."""
-    target = teacher.depth.float()
-    return LOSSES[loss](student.depth.float(), target, torch.ones_like(target, dtype=torch.bool))
+def check_loss(loss: object) -> None:
+    """Raise ValueError unless a supervised loss of that name exists."""
+    if loss not in LOSSES:
+        raise ValueError(f'loss = {loss!r}: give one of {", ".join(LOSSES)}')
+
+
+class ImageMethod(Method):
+    """
+    Be the base of methods that change the images and compare the depth of all pixels.
+
+    By the supervised loss `config.loss`, unless `forward` is another.
+    """
+
+    def __init__(self, config: Any, student: DepthNetwork, teacher: DepthNetwork) -> None:
+        super().__init__()
+        check_same_kind(student, teacher)
+        check_sees_images(student, teacher)
+        self.config = config
+
+    def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
+        target = teacher.depth.float()
+        everywhere = torch.ones_like(target, dtype=torch.bool)
+        return {'depth': LOSSES[self.config.loss](student.depth.float(), target, everywhere)}
 
 
 def tap_pairs(

@@ -70,14 +70,11 @@ class Config:
             raise ValueError('transform_unmixed = True: needs both mixing and transformation')
 
 
-class Method(base.Method):
+class Method(base.ImageMethod):
     """Compare depth on simulated images as they are, and mixed and transformed."""
 
     def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
-        super().__init__()
-        base.check_same_kind(student, teacher)
-        base.check_sees_images(student, teacher)
-        self.config = config
+        super().__init__(config, student, teacher)
         self.transformation: TransformationNetwork | None = None
         if config.transformation != 'none':
             norms(teacher)
@@ -86,9 +83,6 @@ class Method(base.Method):
             self.optimisers.append(
                 torch.optim.Adam(parameters, config.rate, weight_decay=config.weight_decay)
             )
-
-    def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        return {'depth': base.everywhere(self.config.loss, student, teacher)}
 
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         """

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_training.distillation import base
-from depth_kd_training.losses import LOSSES
 from depth_kd_training.samples import Batch
 import torch
 from torch import Tensor
@@ -44,22 +43,12 @@ class Config:
             raise ValueError(f'epsilon = {self.epsilon!r}: give a number from 0 on')
         if type(self.steps) is not int or self.steps < 1:
             raise ValueError(f'steps = {self.steps!r}: give a whole number from 1 on')
-        if self.loss not in LOSSES:
-            raise ValueError(f'loss = {self.loss!r}: give one of {", ".join(LOSSES)}')
+        base.check_loss(self.loss)
         base.check_normalisation(self.mean, self.std)
 
 
-class Method(base.Method):
+class Method(base.ImageMethod):
     """Compare depth on perturbed images."""
-
-    def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
-        super().__init__()
-        base.check_same_kind(student, teacher)
-        base.check_sees_images(student, teacher)
-        self.config = config
-
-    def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        return {'depth': base.everywhere(self.config.loss, student, teacher)}
 
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         """Give perturbed images and what the teacher says; `told`: how far its depth moved."""

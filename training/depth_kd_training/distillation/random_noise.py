@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from depth_kd_ros.networks.base import DepthNetwork, Prediction
+from depth_kd_ros.networks.base import DepthNetwork
 from depth_kd_training.distillation import base
-from depth_kd_training.losses import LOSSES
 from depth_kd_training.samples import Batch
 import torch
-from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -26,21 +24,11 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a loss that does not exist."""
-        if self.loss not in LOSSES:
-            raise ValueError(f'loss = {self.loss!r}: give one of {", ".join(LOSSES)}')
+        base.check_loss(self.loss)
 
 
-class Method(base.Method):
+class Method(base.ImageMethod):
     """Compare depth on noise."""
-
-    def __init__(self, config: Config, student: DepthNetwork, teacher: DepthNetwork) -> None:
-        super().__init__()
-        base.check_same_kind(student, teacher)
-        base.check_sees_images(student, teacher)
-        self.config = config
-
-    def forward(self, student: Prediction, teacher: Prediction, batch: Batch) -> dict[str, Tensor]:
-        return {'depth': base.everywhere(self.config.loss, student, teacher)}
 
     def views(self, batch: Batch, teacher: DepthNetwork) -> Sequence[base.View]:
         """Give the batch with noise for images."""
