@@ -76,10 +76,12 @@ class BagReader:
         """Give the receive time of the last message."""
         return self._reader.end_time - 1
 
-    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, Any, int]]:
-        """Iterate (topic, message, receive time ns) in receive order; errors as raw_messages."""
+    def messages(
+        self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[tuple[str, Any, int]]:
+        """Iterate (topic, message, receive time ns) in receive order, as raw_messages."""
         self._check(topics)
-        return self._decoded(topics)
+        return self._decoded(topics, start_ns, stop_ns)
 
     def raw_messages(
         self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
@@ -106,8 +108,10 @@ class BagReader:
     def _listing(self) -> str:
         return ', '.join(f'{n} ({t.type}, {t.count} messages)' for n, t in self.topics.items())
 
-    def _decoded(self, topics: Collection[str]) -> Iterator[tuple[str, Any, int]]:
-        for connection, data, receive_ns in self._read(topics):
+    def _decoded(
+        self, topics: Collection[str], start_ns: int | None, stop_ns: int | None
+    ) -> Iterator[tuple[str, Any, int]]:
+        for connection, data, receive_ns in self._read(topics, start_ns, stop_ns):
             try:
                 message = self._reader.deserialize(data, connection.msgtype)
             except Exception as error:  # whatever the damaged bytes lead to

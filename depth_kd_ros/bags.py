@@ -70,7 +70,14 @@ class Bag(BagReader):
 
     def frame_id(self, topic: str) -> str:
         """Give the frame id in a topic's first header; raise BagError without a message."""
-        return str(self._first(topic).header.frame_id)
+        return str(self.first(topic).header.frame_id)
+
+    def first(self, topic: str) -> Any:
+        """Give a topic's first message; raise BagError without one."""
+        first = next(self.messages([topic]), None)
+        if first is None:
+            raise BagError(f'{self.path}: {topic!r} holds no messages; topics: {self._listing()}')
+        return first[1]
 
     def static_transforms(self) -> dict[tuple[str, str], np.ndarray]:
         """
@@ -112,10 +119,10 @@ class Bag(BagReader):
         points = self.find_topic('points', points)
         camera_info = self.find_topic('camera_info', camera_info, image)
         matcher = Matcher(slop_s, offset_s, max_wait_s=FOREVER_S)  # stamps alone decide
-        info = self._first(camera_info)
+        info = self.first(camera_info)
         messages = self.messages([image, points, camera_info])
         matched = matched_frames(messages, matcher, points, camera_info, info)
-        first_s = [stamp_ns(self._first(topic).header) * 1e-9 for topic in (image, points)]
+        first_s = [stamp_ns(self.first(topic).header) * 1e-9 for topic in (image, points)]
         nothing = (
             f'{self.path}: no cloud of {points} has an image of {image} within {slop_s} s (the '
             f'first image is stamped {first_s[0]:.3f} s, the first cloud {first_s[1]:.3f} s): '
@@ -143,14 +150,8 @@ class Bag(BagReader):
     def _colour_images(self, topics: list[str]) -> list[str]:
         """Leave out the compressed form of a raw topic, and depth where there is colour."""
         raw = [t for t in topics if t.removesuffix('/compressed') not in {*topics} - {t}]
-        colour = [t for t in raw if not _is_depth(self._first(t))] if len(raw) > 1 else raw
+        colour = [t for t in raw if not _is_depth(self.first(t))] if len(raw) > 1 else raw
         return colour or raw
-
-    def _first(self, topic: str) -> Any:
-        first = next(self.messages([topic]), None)
-        if first is None:
-            raise BagError(f'{self.path}: {topic!r} holds no messages; topics: {self._listing()}')
-        return first[1]
 
 
 def _camera_info_topic(image: str) -> str:

@@ -6,7 +6,7 @@ import sys
 from typing import Annotated
 
 from depth_kd_ros import __version__
-from depth_kd_ros.commands import complete, export, models
+from depth_kd_ros.commands import check_bag, complete, export, models
 import typer
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 app.command('complete', help=complete.HELP)(complete.run)
+app.command('check-bag', help=check_bag.HELP)(check_bag.run)
 app.command('models', help=models.HELP)(models.run)
 app.command('export', help=export.HELP)(export.run)
 

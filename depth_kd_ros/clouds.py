@@ -11,15 +11,21 @@ import numpy as np
 POINT_TYPES = dict(enumerate(('i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'f4', 'f8'), 1))  # PointField
 FLOAT32 = 7
 COLUMNS = ('x', 'y', 'z', 'ring')
+TIMES = ('time', 't', 'timestamp', 'offset_time')  # each point's own time, as drivers call it
 
 
 @dataclass(frozen=True)
 class Points:
-    """Usable points: `xyz` (N, 3) float32 m; `ring`, `row` (N,) int32 where the cloud has them."""
+    """
+    Usable points: `xyz` (N, 3) float32 m; `ring`, `row` (N,) int32 where the cloud has them.
+
+    `kept` (N,) are their places among all points of the message.
+    """
 
     xyz: np.ndarray
     ring: np.ndarray | None = None
     row: np.ndarray | None = None
+    kept: np.ndarray | None = None
 
 
 def points(cloud: Any) -> Points:
@@ -39,11 +45,25 @@ def points(cloud: Any) -> Points:
     keep = np.flatnonzero((squared > 0) & (squared < np.inf))  # (N,)
     ring = columns['ring'].reshape(-1)[keep].astype(np.int32) if 'ring' in columns else None
     row = (keep // width).astype(np.int32) if height > 1 else None
-    return Points(xyz[keep] if len(keep) < len(xyz) else xyz, ring, row)
+    return Points(xyz[keep] if len(keep) < len(xyz) else xyz, ring, row, keep)
 
 
-def _columns(cloud: Any) -> dict[str, np.ndarray]:
-    """View x, y, z and ring, where there is one, as (H, W) arrays of the cloud's own types."""
+def times_s(cloud: Any) -> np.ndarray | None:
+    """
+    Read when each of all points (H * W,) was measured, s from an unknown zero.
+
+    None where the cloud has no such field. Whole numbers are taken for nanoseconds. Raises
+    MessageError as `points`.
+    """
+    name = next((field.name for field in cloud.fields if field.name in TIMES), None)
+    if name is None:
+        return None
+    values = _columns(cloud, (name,))[name].reshape(-1)
+    return values * 1e-9 if values.dtype.kind in 'iu' else values.astype(np.float64)
+
+
+def _columns(cloud: Any, names: tuple[str, ...] = COLUMNS) -> dict[str, np.ndarray]:
+    """View those of some columns that there are as (H, W) arrays of the cloud's own types."""
     fields = {field.name: field for field in cloud.fields}
     missing = [name for name in 'xyz' if name not in fields]
     if missing:
@@ -61,7 +81,7 @@ def _columns(cloud: Any) -> dict[str, np.ndarray]:
             f'cloud data has {len(cloud.data)} bytes, not row_step {row_step} x height {height}'
         )
     order, columns = '>' if cloud.is_bigendian else '<', {}
-    for name in filter(fields.__contains__, COLUMNS):
+    for name in filter(fields.__contains__, names):
         code, offset = fields[name].datatype, fields[name].offset
         if code not in POINT_TYPES:
             raise MessageError(f'cloud field {name!r} has unknown datatype {code}')

@@ -62,6 +62,13 @@ class FrameReader:
 
     def __call__(self, image: Any, camera_info: Any, cloud: Any, T_cam_lidar: np.ndarray) -> Frame:
         """Decode the messages of one instant; raise MessageError where one is unusable."""
+        pixels, camera = self.image(image, camera_info), self.camera(camera_info)
+        header = image.header
+        stamp = messages.stamp_ns(header)
+        return Frame(pixels, clouds.points(cloud), camera, T_cam_lidar, stamp, header.frame_id)
+
+    def image(self, image: Any, camera_info: Any) -> np.ndarray:
+        """Decode an image to the output grid, (H, W, 3) uint8 RGB; raise MessageError."""
         pixels = messages.rgb(image, self.decode)  # (H, W, 3)
         lens = self._lens(camera_info)
         found, expected = pixels.shape[:2], lens.raw.size
@@ -70,12 +77,7 @@ class FrameReader:
                 f'image is {found[0]}x{found[1]}, its CameraInfo says {expected[0]}x{expected[1]} '
                 '(height x width): is it the camera_info of this image?'
             )
-        if lens.rectify:
-            pixels = lens.rectify(pixels)
-        header = image.header
-        stamp = messages.stamp_ns(header)
-        cloud_points = clouds.points(cloud)
-        return Frame(pixels, cloud_points, lens.camera, T_cam_lidar, stamp, header.frame_id)
+        return lens.rectify(pixels) if lens.rectify else pixels
 
     def camera(self, info: Any) -> Camera:
         """Give the camera of the output grid for a CameraInfo; raise MessageError."""

@@ -49,6 +49,7 @@ def folder(tmp_path):
     ('command', 'example'),
     [
         ('complete', 'depth_kd complete my_bag --out depth'),
+        ('check-bag', 'depth_kd check-bag my_bag --out checked'),
         ('models', 'depth_kd models lspkd_s8 mff_mobilenet_v2 --measure'),
         ('export', 'depth_kd export student.safetensors --out student.onnx'),
     ],

@@ -2,7 +2,7 @@
 
 import struct
 
-from depth_kd_ros.clouds import points, xyzrgb_cloud
+from depth_kd_ros.clouds import points, times_s, xyzrgb_cloud
 from depth_kd_ros.messages import MessageError
 import numpy as np
 import pcd
@@ -122,6 +122,24 @@ def test_doubles_too_large_for_float32_go_without_a_warning(ros, recwarn):
     found = points(cloud_of(ros, fields, [named([(1e300, 0, 0), (3e38, 3e38, 0), *XYZ])], step))
     np.testing.assert_array_equal(found.xyz, np.float32(XYZ))
     assert not recwarn.list
+
+
+def test_times_of_points_in_every_unit(ros):
+    fields, _ = LAYOUTS['tight']
+    rows = [named([(1, 2, 3), (0, 0, 0), (4, 5, 6)])]
+    assert times_s(cloud_of(ros, fields, rows, 12)) is None
+    for name, kind, values in (
+        ('time', F32, (-0.05, 0.0, 0.05)),
+        ('t', U32, (50_000_000, 100_000_000, 150_000_000)),
+        ('timestamp', F64, (1.7e9, 1.7e9 + 0.05, 1.7e9 + 0.1)),
+    ):
+        for point, value in zip(rows[0], values, strict=True):
+            point[name] = value
+        cloud = cloud_of(ros, [*fields, (name, 12, kind)], rows, 20)
+        found = times_s(cloud)
+        assert np.allclose(np.diff(found), 0.05, atol=1e-6)
+        assert points(cloud).kept.tolist() == [0, 2]
+    assert found[0] == pytest.approx(1.7e9)
 
 
 @pytest.mark.parametrize('size', [(1, 0), (0, 0), (0, 5), (64, 0)])

@@ -55,6 +55,8 @@ MAY_IMPORT = {
     'folders': 'cv2 numpy yaml',
     'offline': 'numpy .bag_writer .bags .completer .extrinsics .folders .frames .geometry '
     '.messages .pictures',
+    'bag_check': 'cv2 numpy rosbags torch yaml .bag_check .bags .clouds .extrinsics .frames '
+    '.geometry .messages .pictures .projection .sync',
     'commands': 'typer .commands',
     'cli': 'typer .commands',
     'nodes': 'rclpy ament_index_python builtin_interfaces diagnostic_msgs geometry_msgs '

@@ -86,9 +86,11 @@ class SeekableBag(Bag):
         super().__init__(path)
         self._received: dict[int, int] = {}  # of the message alive with an id
 
-    def messages(self, topics: Collection[str]) -> Iterator[tuple[str, Any, int]]:
+    def messages(
+        self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[tuple[str, Any, int]]:
         """Iterate as Bag does, and note the times."""
-        for topic, message, receive_ns in super().messages(topics):
+        for topic, message, receive_ns in super().messages(topics, start_ns, stop_ns):
             self._received[id(message)] = receive_ns
             yield topic, message, receive_ns
 
