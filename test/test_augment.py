@@ -176,6 +176,25 @@ def test_points_and_beams_follow_the_view_in_order():
     assert len(np.unique(result.ring[result.ring >= 0])) <= 1
 
 
+def test_all_points_are_kept_as_the_view_shows_them():
+    frame, seen = frame_of(), {'crop': (30, 40), 'scale': (1.1, 1.4), 'flip': 1.0}
+    losses = {'beams': (4,), 'dropout': (0.5, 0.5), 'noise_m': 0.1, 'outliers': 0.2}
+    rng = np.random.default_rng(5)
+    result = Augmentation(Config(**seen, **losses), all_points=True)(frame, rng)
+    points, kept = result.sparse_depth > 0, result.all_points > 0
+    assert 0 < points.sum() < 0.3 * kept.sum() and not points[~kept].any()
+    # What the LiDAR measured: of each point in view the depth that the truth has there, scaled.
+    truth = frame_of(depth_gt=frame.sparse_depth)
+    truth = Augmentation(Config(**seen, **losses), True)(truth, np.random.default_rng(5))
+    both = (truth.depth_gt > 0) & kept
+    assert both.sum() > 0.5 * kept.sum()
+    assert np.mean(truth.depth_gt[both] == result.all_points[both]) > 0.8
+    assert changed(frame, **seen).all_points is None
+    lacking = frame_of(sparse_depth=None, ring=None)
+    with pytest.raises(ValueError, match=r'37x53 has no sparse_depth, which teacher\.all_points'):
+        Augmentation(Config(), all_points=True)(lacking, rng)
+
+
 def test_options_are_what_json_can_hold_and_workers_can_pickle():
     config = Config(**EACH)
     assert Config(**json.loads(json.dumps(asdict(config)))) == config

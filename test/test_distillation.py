@@ -300,6 +300,28 @@ def test_a_student_may_learn_from_a_teacher_that_sees_more(frames, teachers, tmp
     assert train(wanted, tmp_path, open_fabric(wanted, 'cpu')) is None
 
 
+def test_a_teacher_may_read_points_that_the_student_lacks(frames, teachers, tmp_path):
+    values = recipe(frames, teachers(LSPKD), [method('response')])
+    values['data'] |= {'augmentation': {'beams': [4], 'flip': 0.5}, 'labelled': []}
+    terms = []
+    for all_points in (False, True):
+        values['teacher']['all_points'] = all_points
+        wanted = config.parse(values, 'test')
+        run = Run(wanted, open_fabric(wanted, 'cpu'), tmp_path)
+        ((batch,),) = Feed(wanted).steps(0, 1)
+        (lesson,) = lessons(run, batch)
+        terms.append(compare(run, lesson)['response.depth'])
+        samples = batch.samples
+        shown = samples.all_points if all_points else samples.sparse_depth
+        with torch.no_grad():
+            target = run.teacher(samples.image, shown).depth
+            given = run.student(samples.image, samples.sparse_depth).depth
+        assert terms[-1].item() == pytest.approx((target - given).abs().mean().item(), rel=1e-4)
+    counts = [int((depth > 0).sum()) for depth in (samples.sparse_depth, samples.all_points)]
+    assert 0 < 3 * counts[0] < counts[1]
+    assert terms[0].item() != pytest.approx(terms[1].item(), rel=1e-3)
+
+
 @pytest.mark.parametrize('said', [True, False])
 def test_unlabelled_frames_alone_suffice(frames, teachers, tmp_path, said):
     values = recipe(frames, teachers(LSPKD), [method('response')])

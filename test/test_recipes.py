@@ -44,7 +44,7 @@ def teacher(tmp_path_factory):
 def test_all_that_a_recipe_names_can_be_opened(teacher, name):
     recipe = config.load(name, teacher(config.load(name)))
     learning.check(recipe)
-    opening.open_augmentation(recipe.data)
+    opening.open_augmentation(recipe)
     for source in (*recipe.data.labelled, *recipe.data.unlabelled, *recipe.data.validation):
         configure(data.find(source.dataset), 'dataset', source.dataset, source.options)
     student = opening.open_network(recipe)

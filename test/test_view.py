@@ -49,6 +49,10 @@ def test_points_lie_where_the_moved_points_project_and_the_nearest_wins(view):
     np.testing.assert_allclose(result.sparse_depth, expected, rtol=1e-6)
     np.testing.assert_array_equal(result.ring, rings)
     assert np.count_nonzero(result.sparse_depth) <= np.count_nonzero(frame.sparse_depth)
+    fewer = replace(frame, sparse_depth=np.zeros_like(frame.sparse_depth), ring=None)
+    both = cut_out(replace(fewer, all_points=frame.sparse_depth), *view)
+    np.testing.assert_array_equal(both.all_points, result.sparse_depth)
+    assert not both.sparse_depth.any()
 
 
 @pytest.mark.parametrize('view', VIEWS)

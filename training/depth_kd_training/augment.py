@@ -110,12 +110,15 @@ def _counts(value: Any) -> bool:
 class Augmentation:
     """Give frames as the config lets them vary; the frame passed in stays as it is."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, all_points: bool = False) -> None:
+        """Take what varies; with `all_points` frames keep the points that they came with."""
+        self.config, self.all_points = config, all_points
 
     def __call__(self, frame: Frame, rng: np.random.Generator) -> Frame:
         """Change a frame; ValueError names the frame that lacks what an option needs."""
         c = self.config
+        if self.all_points:
+            frame = replace(frame, all_points=lidar_noise.points_of(frame, 'teacher.all_points'))
         if c.beams:
             frame = lidar_noise.fewer_beams(frame, int(rng.choice(c.beams)), rng.random())
         if c.miscalibration_deg or c.miscalibration_m:

@@ -91,7 +91,7 @@ class Feed:
         wanted = self.recipe.data
         try:
             return Loader(
-                opened, [source.share for source in sources], open_augmentation(wanted),
+                opened, [source.share for source in sources], open_augmentation(self.recipe),
                 as_tensors(wanted.mean, wanted.std), batch, seed, wanted.workers, self.rank,
                 self.world,
             )  # fmt: skip

@@ -101,7 +101,7 @@ def compare(run: Run, lesson: Lesson) -> dict[str, Tensor]:
     teacher = view.teacher
     if teacher is None and run.teacher and any(m.needs_teacher for _, m in methods.values()):
         with torch.no_grad(), run.fabric.autocast():
-            teacher = predict(run, run.teacher, view.batch, reads)
+            teacher = predict(run, run.teacher, for_teacher(view.batch), reads)
     terms = {}
     if lesson.supervised:
         samples = view.batch.samples
@@ -115,6 +115,14 @@ def compare(run: Run, lesson: Lesson) -> dict[str, Tensor]:
         for term, value in method(student, teacher, view.batch).items():
             terms[f'{name}.{term}'] = weight * value
     return terms
+
+
+def for_teacher(batch: Batch) -> Batch:
+    """Give a batch with the points that the teacher reads."""
+    samples = batch.samples
+    if not samples.all_points.numel():
+        return batch
+    return batch._replace(samples=samples._replace(sparse_depth=samples.all_points))
 
 
 def predict(run: Run, network: torch.nn.Module, batch: Batch, features: bool) -> Prediction:

@@ -24,7 +24,7 @@ def fewer_beams(frame: Frame, count: int, phase: float) -> Frame:
 
     The phase in [0, 1) says which: 0 begins with the first beam.
     """
-    depth = _points_of(frame, 'beams')
+    depth = points_of(frame, 'beams')
     place = np.flatnonzero(depth > 0)
     rings = np.full(len(place), -1) if frame.ring is None else frame.ring.take(place)
     seen = np.flatnonzero(np.bincount(rings[rings >= 0]))
@@ -46,7 +46,7 @@ def miscalibrated(frame: Frame, degrees: float, metres: float, rng: np.random.Ge
 
     Rotation and translation are those of the camera frame.
     """
-    depth = _points_of(frame, 'miscalibration')
+    depth = points_of(frame, 'miscalibration')
     if frame.K is None:
         raise ValueError(
             f'frame {frame.name} has no K, which miscalibration_deg and miscalibration_m need: '
@@ -82,7 +82,7 @@ def sampled(frame: Frame, count: int, rng: np.random.Generator) -> Frame:
 
 def thinned(frame: Frame, share: float, rng: np.random.Generator) -> Frame:
     """Lose each point with the probability `share`."""
-    depth = _points_of(frame, 'dropout')
+    depth = points_of(frame, 'dropout')
     place = np.flatnonzero(depth > 0)
     return _without(frame, depth, place[rng.random(len(place)) < share])
 
@@ -93,7 +93,7 @@ def noisy(frame: Frame, metres: float, relative: float, rng: np.random.Generator
 
     Points whose depth would no longer be positive are lost.
     """
-    depth = _points_of(frame, 'noise').copy()
+    depth = points_of(frame, 'noise').copy()
     place = np.flatnonzero(depth > 0)
     z = depth.take(place)
     z = z + np.hypot(metres, relative * z) * rng.standard_normal(len(z))
@@ -103,7 +103,7 @@ def noisy(frame: Frame, metres: float, relative: float, rng: np.random.Generator
 
 def with_outliers(frame: Frame, share: float, rng: np.random.Generator) -> Frame:
     """Replace each depth, with the probability `share`, by any between the least and largest."""
-    depth = _points_of(frame, 'outliers').copy()
+    depth = points_of(frame, 'outliers').copy()
     place = np.flatnonzero(depth > 0)
     if len(place):
         z = depth.take(place)
@@ -112,7 +112,7 @@ def with_outliers(frame: Frame, share: float, rng: np.random.Generator) -> Frame
     return replace(frame, sparse_depth=depth)
 
 
-def _points_of(frame: Frame, option: str) -> np.ndarray:
+def points_of(frame: Frame, option: str) -> np.ndarray:
     """Give the sparse depth (H, W) m; ValueError if there is none."""
     if frame.sparse_depth is None:
         raise ValueError(

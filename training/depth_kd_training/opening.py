@@ -53,11 +53,11 @@ def open_sources(key: str, sources: Sequence[Source]) -> list[Dataset]:
     return opened
 
 
-def open_augmentation(wanted: Data) -> augment.Augmentation:
+def open_augmentation(recipe: Recipe) -> augment.Augmentation:
     """Make the augmentation of a recipe."""
     with named('data'):
-        config = configure(augment, 'augmentation', 'of frames', wanted.augmentation)
-    return augment.Augmentation(config)
+        config = configure(augment, 'augmentation', 'of frames', recipe.data.augmentation)
+    return augment.Augmentation(config, bool(recipe.teacher and recipe.teacher.all_points))
 
 
 def architecture(chosen: NetworkChoice) -> tuple[str, dict[str, object]]:

@@ -45,10 +45,15 @@ class Network(Strict):
 
 
 class Teacher(Strict):
-    """Name the checkpoint to distil; with `other_inputs` it may read others than the student."""
+    """
+    Name the checkpoint to distil; with `other_inputs` it may read others than the student.
+
+    With `all_points` it reads the LiDAR as recorded, the student what augmentation leaves of it.
+    """
 
     checkpoint: str
     other_inputs: bool = False
+    all_points: bool = False
 
 
 class Data(Strict):

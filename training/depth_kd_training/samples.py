@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+NONE = torch.zeros(0)
 
 
 class Sample(NamedTuple):
@@ -17,6 +20,7 @@ class Sample(NamedTuple):
     instance: Tensor  # (H, W) int64, -1 = unknown
     K: Tensor  # (3, 3) float32 px; all 0: unknown
     index: Tensor  # type: ignore[assignment]  # () int64, of the frame; hides tuple.index
+    all_points: Tensor = NONE  # (1, H, W) m, the sparse depth that the teacher reads; (0,): that
 
 
 class Batch(NamedTuple):

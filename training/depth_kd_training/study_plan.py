@@ -187,7 +187,7 @@ def _check_source(source: Source | Scored) -> None:
 def _check(plan: Plan, recipe: Recipe) -> None:
     """Try what can be tried without frames and weights."""
     learning.check(recipe)
-    open_augmentation(recipe.data)
+    open_augmentation(recipe)
     for source in recipe.data.labelled + recipe.data.unlabelled + recipe.data.validation:
         _check_source(source)
     student, teacher = _shape(*architecture(recipe.network)), None

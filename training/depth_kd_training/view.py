@@ -20,8 +20,11 @@ import cv2
 from depth_kd_training.data.base import Frame
 import numpy as np
 
-NONE = {'sparse_depth': 0, 'depth_gt': 0, 'ring': -1, 'semantic': -1, 'instance': -1}
+NONE = {
+    'sparse_depth': 0, 'all_points': 0, 'depth_gt': 0, 'ring': -1, 'semantic': -1, 'instance': -1,
+}  # fmt: skip
 DENSE = ('depth_gt', 'semantic', 'instance')
+POINTS = {'sparse_depth': {'sparse_depth', 'ring'}, 'all_points': {'all_points'}}
 
 
 def cut_out(
@@ -45,7 +48,7 @@ def cut_out(
         borderMode=cv2.BORDER_REFLECT_101,
     )  # fmt: skip
     maps = _resampled(frame, backward, size) | _moved_points(frame, forward, size)
-    for key in ('sparse_depth', 'depth_gt'):
+    for key in ('sparse_depth', 'all_points', 'depth_gt'):
         if key in maps:
             maps[key] = maps[key] / np.float32(scale)
     return replace(frame, K=_intrinsics(frame, scale, top, left), image=image, **maps)
@@ -120,17 +123,24 @@ def _fixed(values: np.ndarray) -> np.ndarray:
 
 
 def _moved_points(frame: Frame, forward: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:
-    """Give sparse depth and ring at `size` (H, W), each point on its rounded new place."""
+    """Give sparse depths and ring at `size` (H, W), each point on its rounded new place."""
     maps = {key: values for key, values in _maps(frame).items() if key not in DENSE}
-    if frame.sparse_depth is None:
-        return {key: np.full(size, NONE[key], values.dtype) for key, values in maps.items()}
-    place = np.flatnonzero(frame.sparse_depth > 0)
-    place = place[np.argsort(-frame.sparse_depth.take(place), kind='stable')]  # nearest last
-    v, u = np.divmod(place, frame.image.shape[1])
+    moved = {key: np.full(size, NONE[key], values.dtype) for key, values in maps.items()}
+    for depth, keys in POINTS.items():
+        if depth in maps:
+            pixels, place = _ways(maps[depth], forward, size)
+            for key in keys & maps.keys():
+                moved[key][pixels] = maps[key].take(place)
+    return moved
+
+
+def _ways(
+    depth: np.ndarray, forward: np.ndarray, size: tuple[int, int]
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Give the new pixels (y, x) of points that stay in view, and their old flat places."""
+    place = np.flatnonzero(depth > 0)
+    place = place[np.argsort(-depth.take(place), kind='stable')]  # nearest last
+    v, u = np.divmod(place, depth.shape[1])
     x, y = (np.floor(a * u + b * v + c + 0.5).astype(np.int64) for a, b, c in forward[:2])
     inside = (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])
-    place, x, y = place[inside], x[inside], y[inside]
-    moved = {key: np.full(size, NONE[key], values.dtype) for key, values in maps.items()}
-    for key, values in maps.items():
-        moved[key][y, x] = values.take(place)
-    return moved
+    return (y[inside], x[inside]), place[inside]

@@ -19,7 +19,8 @@ class Frame:
 
     `depth_gt` is None where the frame is unlabelled, `sparse_depth` where there is no LiDAR.
     `ring` tells which beam measured each pixel of the sparse depth, `beams` how many beams the
-    LiDAR has, those that miss the picture too.
+    LiDAR has, those that miss the picture too. `all_points` is the sparse depth before an
+    augmentation took points away, where that is asked for.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Frame:
     semantic: np.ndarray | None = None  # (H, W) int16
     instance: np.ndarray | None = None  # (H, W) int32
     beams: int | None = None
+    all_points: np.ndarray | None = None  # (H, W) float32 m
 
     def __post_init__(self) -> None:
         """Raise ValueError unless all maps have the image's height and width."""
@@ -39,7 +41,7 @@ class Frame:
                 f'frame {self.name}: image is {self.image.dtype} {self.image.shape}, '
                 'uint8 (H, W, 3) expected'
             )
-        for key in ('sparse_depth', 'depth_gt', 'ring', 'semantic', 'instance'):
+        for key in ('sparse_depth', 'depth_gt', 'ring', 'semantic', 'instance', 'all_points'):
             values = getattr(self, key)
             if values is not None and values.shape != self.image.shape[:2]:
                 raise ValueError(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from depth_kd_training.data.base import Dataset, Frame
-from depth_kd_training.samples import Sample
+from depth_kd_training.samples import NONE, Sample
 import numpy as np
 import torch
 from torch import Tensor
@@ -159,4 +159,5 @@ class _Conversion:
             (pixels - self.mean) / self.std, depth(frame.sparse_depth), depth(frame.depth_gt),
             label(frame.semantic), label(frame.instance), torch.from_numpy(K).float(),
             torch.tensor(index),
+            NONE if frame.all_points is None else depth(frame.all_points),
         )  # fmt: skip
