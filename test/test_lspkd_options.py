@@ -17,11 +17,12 @@ import pytest
 import torch
 
 ALL_ON = {'validity': True, 'output': 'log', 'prefill': 'push_pull', 'confidence': True}
-COMBINATIONS = list(product(*lspkd.CHOICES.values()))  # 2 x 3 x 2 x 2
+COMBINATIONS = list(product(*lspkd.CHOICES.values()))  # 2 x 3 x 3 x 2
 EACH_VALUE = [  # of every option at least once
     (True, 'log', 'push_pull', True),
     (False, 'inverse', 'none', True),
     (True, 'metric', 'push_pull', False),
+    (False, 'log', 'blend', True),
 ]
 
 
@@ -56,9 +57,13 @@ def undo_zeros(network):
         ('confidence', 'yes', "confidence = 'yes': give False or True"),
         ('output', 'Log', "output = 'Log': give 'metric' or 'log' or 'inverse'"),
         ('output', None, "output = None: give 'metric' or 'log' or 'inverse'"),
-        ('prefill', 'nearest', "prefill = 'nearest': give 'none' or 'push_pull'"),
-        ('prefill', False, "prefill = False: give 'none' or 'push_pull'"),
-        ('prefill', ['push_pull'], r"prefill = \('push_pull',\): give 'none' or 'push_pull'"),
+        ('prefill', 'nearest', "prefill = 'nearest': give 'none' or 'push_pull' or 'blend'"),
+        ('prefill', False, "prefill = False: give 'none' or 'push_pull' or 'blend'"),
+        (
+            'prefill',
+            ['push_pull'],
+            r"prefill = \('push_pull',\): give 'none' or 'push_pull' or 'blend'",
+        ),
     ],
 )
 def test_a_wrong_choice_lists_the_right_ones(key, value, message):
@@ -100,9 +105,17 @@ def test_the_papers_presets_have_none_of_them():
 
 @pytest.mark.parametrize(('validity', 'output', 'prefill', 'confidence'), EACH_VALUE)
 def test_parameters_of_the_options(validity, output, prefill, confidence):
-    """A 3x3 kernel to 8 channels per channel of input, one from 8 and a bias per output."""
+    """
+    A 3x3 kernel to 8 channels per channel of input, one from 8 and a bias per output.
+
+    Blending: 8 more channels of input; 16 channels of the image, these and the last 8, and from
+    these 16 the outputs and 5 weights.
+    """
     config = lspkd.Config(1 / 8, (2, 2, 2, 2), validity, output, prefill, confidence)
     more = 72 * validity + 73 * confidence
+    if prefill == 'blend':
+        more += 8 * 72 + 16 * (9 * (8 + 3 + 8) + 1)
+        more += (5 + 1 + confidence) * (9 * 16 + 1) - (1 + confidence) * 73
     assert parameters(on_meta('lspkd', config)) == 495_817 + more
 
 

@@ -15,6 +15,7 @@ import math
 
 from depth_kd_ros.networks.base import DepthNetwork, Prediction
 from depth_kd_ros.networks.encoders.resnet import stage
+from depth_kd_ros.networks.parts.candidates import candidates, NAMES, SHOWN
 from depth_kd_ros.networks.parts.initialisation import initialise
 from depth_kd_ros.networks.parts.prefill import PREFILLS, TYPICAL_M
 from depth_kd_ros.networks.parts.sizes import crop
@@ -29,7 +30,7 @@ TYPICAL_ERROR = 0.1  # as a share of the depth: there the confidence is 1/e
 CHOICES = {
     'validity': (False, True),
     'output': ('metric', 'log', 'inverse'),
-    'prefill': ('none', *PREFILLS),
+    'prefill': ('none', *PREFILLS, 'blend'),
     'confidence': (False, True),
 }
 
@@ -41,7 +42,9 @@ class Config:
 
     `validity` shows the LiDAR encoder where depth was measured. `output` says how the last layer's
     number becomes depth, `to_depth`; with a `prefill` of the sparse depth it is a residual to
-    that. `confidence` adds a channel that estimates the relative error.
+    that. The prefill 'blend' weighs several depths at each pixel, `blended`; the LiDAR encoder
+    reads these, and a layer at full resolution sees them beside the image. `confidence` adds a
+    channel that estimates the relative error.
     """
 
     width: float = 1.0
@@ -138,6 +141,11 @@ def to_depth(raw: Tensor, prefill: Tensor | None, output: str) -> Tensor:
     return base / positive(1 + raw * (base / TYPICAL_M))
 
 
+def blended(depth: Tensor, weights: Tensor) -> Tensor:
+    """Average depths (B, K, H, W) m in their logarithm, by the softmax of weights of that size."""
+    return (depth.log() * weights.softmax(1)).sum(1, keepdim=True).exp()
+
+
 class Network(DepthNetwork):
     """
     Complete depth: image (B, 3, H, W), sparse depth (B, 1, H, W) m to depth (B, 1, H, W) m.
@@ -157,13 +165,20 @@ class Network(DepthNetwork):
         self.config = config
         c1, c2, c3, c4 = channels = [int(c * config.width) for c in CHANNELS]
         self.rgb = Encoder(3, channels, config.blocks)
-        self.lidar = Encoder(depth_channels + config.validity, channels, config.blocks)
+        self.blends = config.prefill == 'blend'
+        more = config.validity + (SHOWN if self.blends else 0)
+        self.lidar = Encoder(depth_channels + more, channels, config.blocks)
         self.dec5 = deconvolution(2 * c4, c3, stride=1)
         self.dec4 = deconvolution(c3 + 2 * c4, c2)
         self.dec3 = deconvolution(c2 + 2 * c3, c1)
         self.dec2 = deconvolution(c1 + 2 * c2, c1)
         self.dec1 = deconvolution(c1 + 2 * c1, c1)
-        self.dec0 = nn.ConvTranspose2d(c1, 1 + config.confidence, 3, 1, 1)
+        if self.blends:
+            self.fusion = nn.Sequential(
+                nn.Conv2d(c1 + 3 + SHOWN, 2 * c1, 3, 1, 1), nn.LeakyReLU(SLOPE, inplace=True)
+            )
+        outputs = 1 + config.confidence + (len(NAMES) if self.blends else 0)
+        self.dec0 = nn.ConvTranspose2d(2 * c1 if self.blends else c1, outputs, 3, 1, 1)
         initialise(self, SLOPE)
         drawn = int(config.output == 'metric' and config.prefill == 'none')  # as in the paper
         with torch.no_grad():  # other channels begin at 0: the prefill, or what is typical
@@ -182,6 +197,10 @@ class Network(DepthNetwork):
         if self.config.validity:
             valid = (sparse_depth > 0).to(depth_input.dtype)
             depth_input = torch.cat((depth_input, valid), 1)
+        if self.blends:
+            fills, shown = candidates(sparse_depth)
+            shown = shown.to(image.dtype)
+            depth_input = torch.cat((depth_input, shown), 1)
         rgb, lidar = self.rgb(image), self.lidar(depth_input)
         if features:
             kept.update({f'rgb.{tap}': f for tap, f in zip(Encoder.taps, rgb, strict=True)})
@@ -197,10 +216,16 @@ class Network(DepthNetwork):
         x = crop(self.dec1(x), image)  # (B, 64 * width, H, W)
         if features:
             kept['D4'] = x
-        raw = self.dec0(x)  # (B, 1 or 2, H, W)
+        if self.blends:
+            x = self.fusion(torch.cat((x, image, shown), 1))  # (B, 128 * width, H, W)
+        raw = self.dec0(x)  # (B, 1 or 2, H, W), and weights of the depths to blend
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
-        fill = PREFILLS.get(self.config.prefill)
-        prefill = None if fill is None else fill(sparse_depth)
+        prefill: Tensor | None = None
+        if self.blends:
+            raw, weights = raw.split((1 + self.config.confidence, len(NAMES)), 1)
+            prefill = blended(fills, weights)
+        elif self.config.prefill != 'none':
+            prefill = PREFILLS[self.config.prefill](sparse_depth)
         depth = to_depth(raw[:, :1], prefill, self.config.output)
         if not self.config.confidence:
             return Prediction(depth, kept)

@@ -14,14 +14,15 @@ LEVELS = 8  # of the pyramid, however large the map: the graph is the same for e
 GAIN = 8.0  # a level's weight over the mean weight in its window: a window of 16 is sure with two
 
 
-def push_pull(sparse_depth: Tensor) -> Tensor:
+def push_pull(sparse_depth: Tensor, typical: float = TYPICAL_M) -> Tensor:
     """
     Fill (B, 1, H, W) m, 0 = none, from a pyramid of weighted averages; points keep their depth.
 
     Push: average depth and weight into ever coarser levels. Pull: where a level's weight is below
     1, the upsampled coarser level makes up the rest (Gortler et al., The Lumigraph, SIGGRAPH
     1996). The first level halves the rows only, as LiDAR points lie denser along a beam than
-    across beams. Beyond the reach of all levels is their mean. Computed in float32 at least.
+    across beams. Beyond the reach of all levels is their mean; without any
+    point it is `typical`. Computed in float32 at least.
     """
     depth = sparse_depth.to(torch.promote_types(sparse_depth.dtype, torch.float32))
     weight = (depth > 0).to(depth.dtype)
@@ -31,7 +32,7 @@ def push_pull(sparse_depth: Tensor) -> Tensor:
         depth, weight = _halve(depth, weight, rows_only=level == 0)
     total = weight.sum((2, 3), keepdim=True)
     mean = depth.sum((2, 3), keepdim=True) / total.clamp(min=1e-6)
-    dense = depth + (1 - weight) * torch.where(total > 0, mean, TYPICAL_M)
+    dense = depth + (1 - weight) * torch.where(total > 0, mean, typical)
     for level in reversed(range(LEVELS)):
         depth, weight = levels[level]
         dense = F.interpolate(dense, scale_factor=(2, 2 if level else 1), mode='bilinear')
