@@ -199,8 +199,8 @@ def work(job: Job) -> None:
     with BagWriter(settings.out, settings.storage, settings.compression, split_bytes) as writer:
         names = ', '.join(settings.topics)
         job.log.info(f'waiting {settings.wait_s} s at most for publishers of {names}')
-        topics = wait_for_topics(job, settings)
         wait_for_clock(job, settings.wait_s)
+        topics = wait_for_topics(job, settings)
         if job.stopped:
             raise ValueError('interrupted before the topics were there: nothing was recorded')
         recorder = Recorder(job, writer, topics)
